@@ -1,0 +1,60 @@
+"""Who may do what: an admin token registers pipelines and handles tokens, a pipeline token does
+everything else for its one pipeline. Both may look."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from hashlib import sha256
+
+from coordinator.errors import Forbidden, UnknownToken
+from coordinator.model import Permission, Pipeline
+
+_FORM = re.compile(r"\A[0-9a-f]{32}\Z")
+
+
+def new_secret() -> str:
+    """A fresh token: 128 random bits as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def digest(secret: str) -> bytes:
+    """What is kept of a token: its SHA-256, 32 bytes.
+
+    A plain hash is enough: the secret has 128 random bits, so there is nothing to guess at.
+    Raises UnknownToken for what cannot be a token, without repeating it.
+    """
+    if not _FORM.match(secret):
+        raise UnknownToken(
+            "this is not a porch token: one has 32 digits 0-9a-f", "check PORCH_TOKEN"
+        )
+    return sha256(secret.encode()).digest()
+
+
+def require_admin(who: Permission) -> None:
+    """Raises Forbidden unless ``who`` holds an admin token."""
+    if who.pipeline is not None:
+        raise Forbidden(
+            f'the token "{who.description}" is for the pipeline "{who.pipeline.name}"',
+            "this needs an admin token: ask an administrator of porch",
+        )
+
+
+def require_own(who: Permission, pipeline: Pipeline) -> None:
+    """Raises Forbidden unless ``who`` holds a token of ``pipeline``."""
+    if who.pipeline is None:
+        raise Forbidden(
+            "an admin token cannot submit, claim or report",
+            f"use a token of the pipeline: `porch token issue --pipeline {pipeline.name}`",
+        )
+    require_look(who, pipeline)
+
+
+def require_look(who: Permission, pipeline: Pipeline) -> None:
+    """Raises Forbidden unless ``who`` may read the tasks of ``pipeline``."""
+    if who.pipeline is not None and who.pipeline.pipeline_id != pipeline.pipeline_id:
+        raise Forbidden(
+            f'the token "{who.description}" is for the pipeline "{who.pipeline.name}", '
+            f'not for "{pipeline.name}"',
+            "use a token of that pipeline",
+        )

@@ -1,0 +1,112 @@
+"""The verbs of administrators: pipelines, their versions and policies, and tokens."""
+
+from __future__ import annotations
+
+from coordinator import access
+from coordinator.errors import BadRequest, PipelineExists, UnknownTokenId
+from coordinator.lookup import Lookup
+from coordinator.model import PipelineLoad, Token
+from coordinator.requests import Caller, Policy, Unchanged
+
+_NAME_LENGTH = 200
+
+
+class Administration(Lookup):
+    """What administrators do, each with an admin token; anybody may look at the pipelines."""
+
+    def register_pipeline(
+        self, caller: Caller, name: str, *, uri: str, version: str
+    ) -> PipelineLoad:
+        """Add a pipeline. The same again is no error; raises PipelineExists if it differs."""
+        who, _ = self._enter(caller)
+        access.require_admin(who)
+        _check_text("name", name)
+        _check_text("uri", uri, most=2_000)
+        _check_text("version", version)
+        created = self.ledger.register_pipeline(name, uri, version)
+        load = self._load(name)
+        known = load.pipeline
+        if not created and (known.uri != uri or version not in known.versions):
+            raise PipelineExists(
+                f'pipeline "{name}" exists, with uri {known.uri} and '
+                f"versions {', '.join(known.versions)}",
+                f"to add a version: `porch pipeline add-version {name} {version}`",
+            )
+        return load
+
+    def add_version(self, caller: Caller, name: str, version: str) -> PipelineLoad:
+        """Add a version to a pipeline; adding it again is no error."""
+        who, _ = self._enter(caller)
+        access.require_admin(who)
+        _check_text("version", version)
+        self.ledger.add_version(self._named(who, name), version)
+        return self._load(name)
+
+    def set_policy(self, caller: Caller, name: str, policy: Policy) -> PipelineLoad:
+        """Set identity policy, lease and max attempts of a pipeline. Raises IdentityConflict."""
+        who, _ = self._enter(caller)
+        access.require_admin(who)
+        target = self._named(who, name)
+        for word, value in (("lease", policy.lease), ("max_attempts", policy.max_attempts)):
+            if isinstance(value, int) and not 1 <= value <= 2**31 - 1:
+                raise BadRequest(f"{word} must be at least 1, not {value}", "or none at all")
+        self.ledger.set_policy(
+            target,
+            target.identity if isinstance(policy.identity, Unchanged) else policy.identity,
+            target.lease if isinstance(policy.lease, Unchanged) else policy.lease,
+            target.max_attempts
+            if isinstance(policy.max_attempts, Unchanged)
+            else policy.max_attempts,
+        )
+        return self._load(name)
+
+    def pipelines(self, caller: Caller, name: str | None = None) -> list[PipelineLoad]:
+        """All pipelines, or one, with their tasks counted. Any token may look."""
+        who, _ = self._enter(caller)
+        if name is not None:
+            self._named(who, name)
+        return self.ledger.loads(name)
+
+    def add_token(
+        self, caller: Caller, digest: bytes, *, pipeline: str | None, description: str
+    ) -> Token:
+        """Register a token by the SHA-256 of its secret; no pipeline makes it an admin token.
+
+        The secret itself need not travel; sending the same again registers nothing new.
+        """
+        who, _ = self._enter(caller)
+        access.require_admin(who)
+        _check_text("description", description)
+        if len(digest) != 32:
+            raise BadRequest(f"a token's digest has 32 bytes, not {len(digest)}", "use SHA-256")
+        target = None if pipeline is None else self._named(who, pipeline)
+        return self.ledger.add_token(digest, target, description)
+
+    def tokens(self, caller: Caller, *, pipeline: str | None = None) -> list[Token]:
+        """The tokens of a pipeline, or all: never their secrets."""
+        who, _ = self._enter(caller)
+        access.require_admin(who)
+        return self.ledger.tokens(None if pipeline is None else self._named(who, pipeline))
+
+    def revoke_token(self, caller: Caller, token_id: int) -> Token:
+        """Make a token worthless from now on. Raises UnknownTokenId."""
+        who, _ = self._enter(caller)
+        access.require_admin(who)
+        token = self.ledger.revoke_token(token_id)
+        if token is None:
+            raise UnknownTokenId(f"no token has the number {token_id}", "see `porch token list`")
+        return token
+
+    def _load(self, name: str) -> PipelineLoad:
+        (load,) = self.ledger.loads(name)
+        return load
+
+
+def _check_text(what: str, text: str, most: int = _NAME_LENGTH) -> None:
+    if not text.strip() or text != text.strip() or not text.isprintable():
+        raise BadRequest(
+            f"{what} {text[:80]!r} is empty, or has spaces around it or unprintable characters",
+            "give plain text",
+        )
+    if len(text) > most:
+        raise BadRequest(f"{what} has {len(text)} characters", f"at most {most} are kept")

@@ -1,0 +1,158 @@
+"""The contract of the ledger: what must be true of every store of porch's truth.
+
+Each method is one transaction: all of it happens, and is durable when the method returns, or none
+of it. Methods may be called at the same time from many processes. When the store cannot be reached
+or gives up, a method raises LedgerAway; the caller may then repeat it with the same request_id,
+also when the first call had in fact been committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from coordinator.identity import Identified
+from coordinator.model import (
+    Change,
+    Event,
+    IdentityPolicy,
+    KeyRange,
+    Origin,
+    Outcome,
+    Permission,
+    Pipeline,
+    PipelineLoad,
+    Standing,
+    Task,
+    TaskFilter,
+    Token,
+)
+
+
+class Ledger(Protocol):
+    """The store of pipelines, tokens, tasks and events."""
+
+    # Work -----------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        pipeline: Pipeline,
+        version: str,
+        inputs: Sequence[Identified],
+        priority: int,
+        origin: Origin,
+    ) -> list[Standing]:
+        """Register what is new, and tell how every input stands, in the order given.
+
+        Of equal inputs, in one call or in many at once, exactly one is ``created``. Overlapping
+        calls in any order do not deadlock. Each new task has its first event.
+        """
+        ...
+
+    def claim(self, pipeline: Pipeline, version: str | None, n: int, origin: Origin) -> list[Task]:
+        """Hand out up to ``n`` PENDING tasks, highest priority first, then oldest first.
+
+        No task is handed to two callers. Each handed out counts one attempt, starts its lease and
+        has one event. A ``request_id`` seen before gets the tasks it got then, in the attempt it
+        got them, and nothing more; also when it got none.
+        """
+        ...
+
+    def close_claim(self, pipeline: Pipeline, origin: Origin, claim: UUID) -> list[tuple[int, int]]:
+        """End the claim that was asked for with request_id ``claim``.
+
+        Returns (task_id, attempt) of what it was handed. A claim that has not been carried out yet
+        never will be: it is handed nothing when its message comes at last.
+        """
+        ...
+
+    def change(self, changes: Sequence[Change], origin: Origin) -> list[Outcome]:
+        """Try each change, in order; each that happens has exactly one event.
+
+        A change that this request_id made before is not made again. Overlapping calls in any order
+        do not deadlock.
+        """
+        ...
+
+    def heartbeat(self, tasks: Sequence[tuple[int, int | None]]) -> list[Outcome]:
+        """For each (task_id, attempt): extend the lease if it is held in that attempt (None: any).
+
+        No event is written: nothing has changed but the time.
+        """
+        ...
+
+    # Looking --------------------------------------------------------------------------------
+
+    def find(
+        self, pipeline: Pipeline | None, ranges: Sequence[KeyRange], most: int
+    ) -> list[list[Task]]:
+        """For each range, up to ``most`` tasks of the pipeline (None: any) with a key in it."""
+        ...
+
+    def events(self, task_id: int) -> list[Event]:
+        """The events of a task, oldest first."""
+        ...
+
+    def tasks(self, wanted: TaskFilter, after: int, limit: int) -> list[Task]:
+        """Up to ``limit`` tasks with a task_id beyond ``after``, in the order of registration."""
+        ...
+
+    def count(self, wanted: TaskFilter) -> dict[str, int]:
+        """How many tasks there are per status; statuses with none are left out."""
+        ...
+
+    # Administration -------------------------------------------------------------------------
+
+    def pipeline(self, name: str) -> Pipeline | None:
+        """The pipeline of that name."""
+        ...
+
+    def pipeline_names(self) -> list[str]:
+        """All names, sorted."""
+        ...
+
+    def loads(self, name: str | None = None) -> list[PipelineLoad]:
+        """All pipelines (or one) by name, with their tasks counted."""
+        ...
+
+    def register_pipeline(self, name: str, uri: str, version: str) -> bool:
+        """Add a pipeline with its first version; False, and nothing done, if the name is taken."""
+        ...
+
+    def add_version(self, pipeline: Pipeline, version: str) -> bool:
+        """Add a version; False if the pipeline has it."""
+        ...
+
+    def set_policy(
+        self,
+        pipeline: Pipeline,
+        identity: IdentityPolicy,
+        lease: int | None,
+        max_attempts: int | None,
+    ) -> None:
+        """Set the policies of a pipeline; tasks that exist get the identity policy too.
+
+        Raises IdentityConflict, and changes nothing, where the policy ``pipeline`` would make one
+        task of several.
+        """
+        ...
+
+    def permission(self, digest: bytes) -> Permission:
+        """What the token with this SHA-256 allows. Raises UnknownToken or RevokedToken."""
+        ...
+
+    def add_token(self, digest: bytes, pipeline: Pipeline | None, description: str) -> Token:
+        """Register a token (no pipeline: an admin token). The same again returns the same.
+
+        Raises TokenExists where the digest stands for another pipeline.
+        """
+        ...
+
+    def tokens(self, pipeline: Pipeline | None) -> list[Token]:
+        """The tokens of a pipeline, or all, in the order of issue."""
+        ...
+
+    def revoke_token(self, token_id: int) -> Token | None:
+        """Make a token worthless from now on; None if there is none with that number."""
+        ...

@@ -1,0 +1,81 @@
+"""Who is asking, and which pipeline and tasks are meant: what every verb begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from coordinator import access
+from coordinator.errors import BadRequest, MissingToken, PorchError
+from coordinator.identity import Limits
+from coordinator.ledger import Ledger
+from coordinator.model import Origin, Permission, Pipeline, Task
+from coordinator.naming import MOST_MATCHES, key_range, pick_task, unknown_pipeline
+from coordinator.requests import Caller, Name
+
+T = TypeVar("T")
+
+
+class Lookup:
+    """A ledger, and the ways from a caller's words to what they mean in it."""
+
+    def __init__(self, ledger: Ledger, limits: Limits | None = None) -> None:
+        self.ledger = ledger
+        self.limits = limits or Limits()
+
+    def _enter(self, caller: Caller) -> tuple[Permission, Origin]:
+        if not caller.secret:
+            raise MissingToken(
+                "no token came with this request",
+                "set PORCH_TOKEN; an administrator issues one: `porch token issue --pipeline NAME`",
+            )
+        who = self.ledger.permission(access.digest(caller.secret))
+        return who, Origin(who.token_id, caller.request_id, caller.host)
+
+    def _named(self, who: Permission, name: str) -> Pipeline:
+        if who.pipeline is not None and who.pipeline.name == name:
+            return who.pipeline
+        found = self.ledger.pipeline(name)
+        if found is None:
+            raise unknown_pipeline(name, self.ledger.pipeline_names())
+        return found
+
+    def _own(self, who: Permission, name: str | None) -> Pipeline:
+        """The pipeline to work on: the one named, or the token's own."""
+        target = who.pipeline if name is None else self._named(who, name)
+        if target is None:
+            raise BadRequest(
+                "an admin token belongs to no pipeline, and none was named",
+                "use a token of the pipeline",
+            )
+        access.require_own(who, target)
+        return target
+
+    def _look(self, who: Permission, name: str | None) -> Pipeline | None:
+        """The pipeline to look at; None for an administrator who looks at all."""
+        if name is None:
+            return who.pipeline
+        target = self._named(who, name)
+        access.require_look(who, target)
+        return target
+
+    def _find(self, pipeline: Pipeline | None, names: Sequence[Name]) -> list[Task | PorchError]:
+        """The task that each name means, or why it means none, in order."""
+        found: dict[int, Task | PorchError] = {}
+        ranges = []
+        for position, name in enumerate(names):
+            try:
+                ranges.append((position, key_range(name.task)))
+            except PorchError as refusal:
+                found[position] = refusal
+        matches = self.ledger.find(pipeline, [keys for _, keys in ranges], MOST_MATCHES)
+        for (position, _), fitting in zip(ranges, matches, strict=True):
+            found[position] = pick_task(names[position], fitting)
+        return [found[position] for position in range(len(names))]
+
+
+def or_raise(answer: T | PorchError) -> T:
+    """The answer, unless it is an error, which is raised."""
+    if isinstance(answer, PorchError):
+        raise answer
+    return answer

@@ -1,0 +1,161 @@
+"""The nouns: one frozen class each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from coordinator.status import Status
+
+IdentityPolicy = Literal["version", "pipeline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A thing that can be run. ``lease`` is in seconds, None for claims that never run out."""
+
+    pipeline_id: int
+    name: str
+    uri: str
+    versions: tuple[str, ...]
+    identity: IdentityPolicy
+    lease: int | None
+    max_attempts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineLoad:
+    """A pipeline with its tasks counted; ``oldest_pending`` is an age in seconds."""
+
+    pipeline: Pipeline
+    counts: Mapping[Status, int]
+    oldest_pending: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a token allows: everything of one pipeline, or, without one, administration."""
+
+    token_id: int
+    description: str
+    pipeline: Pipeline | None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.pipeline is None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as it may be shown: never the secret, of which only a hash is kept."""
+
+    token_id: int
+    pipeline: str | None
+    description: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One definition of work of one pipeline, as it stands."""
+
+    task_id: int
+    pipeline: str
+    version: str
+    key: bytes
+    task_input: dict[str, Any]
+    status: Status
+    attempt: int
+    priority: int
+    created_at: datetime
+    updated_at: datetime
+    lease_until: datetime | None
+
+    @property
+    def task_input_id(self) -> str:
+        """The key as people see it: 64 hexadecimal digits."""
+        return self.key.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a task: when, from which status to which, attempt, whose token, where, why."""
+
+    event_id: int
+    at: datetime
+    from_status: Status | None
+    to_status: Status
+    attempt: int
+    token: str | None
+    host: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change comes from. ``request_id`` is the same when a request is sent again."""
+
+    token_id: int
+    request_id: UUID
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a submitted definition has become: its status, and whether this submission made it."""
+
+    key: bytes
+    status: Status
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The keys that begin with some hexadecimal digits, both ends included."""
+
+    low: bytes
+    high: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of status to try.
+
+    It happens only from a status in ``sources`` and, where ``attempt`` is given, only in that
+    attempt.
+    """
+
+    task_id: int
+    to: Status
+    sources: frozenset[Status]
+    attempt: int | None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a Change.
+
+    ``status`` and ``attempt`` are the task's afterwards. ``changed``: this request made the change.
+    ``repeated``: this very request had made it before, so that it counts as made.
+    """
+
+    status: Status
+    attempt: int
+    changed: bool
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks to list or count; an empty field does not restrict."""
+
+    pipeline_id: int | None = None
+    version: str | None = None
+    statuses: frozenset[Status] = field(default_factory=frozenset)
+    since: datetime | None = None
+    text: str | None = None

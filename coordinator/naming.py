@@ -1,0 +1,84 @@
+"""From a name that a person gave to the one thing it means, or an error that shows the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from coordinator.errors import (
+    AmbiguousTask,
+    PorchError,
+    UnknownPipeline,
+    UnknownTask,
+    UnknownVersion,
+    WhichVersion,
+)
+from coordinator.model import KeyRange, Pipeline, Task
+from coordinator.requests import Name
+
+_PREFIX = re.compile(r"\A[0-9a-f]{4,64}\Z")
+
+#: So many tasks are fetched for a prefix: enough to show that it is ambiguous, and for what.
+MOST_MATCHES = 20
+
+
+def unknown_pipeline(name: str, names: Iterable[str]) -> UnknownPipeline:
+    """The error for a name that no pipeline has, with the nearest one that exists."""
+    near = get_close_matches(name, list(names), n=1, cutoff=0.5)
+    guess = f'; did you mean "{near[0]}"?' if near else ""
+    return UnknownPipeline(f'no pipeline "{name}"{guess}', "`porch pipeline list` shows them all")
+
+
+def pick_version(pipeline: Pipeline, version: str | None) -> str:
+    """The version meant: the one named, or the only one there is.
+
+    Raises UnknownVersion, or WhichVersion rather than guess: a wrong guess runs work twice.
+    """
+    known = ", ".join(pipeline.versions)
+    if version is None:
+        if len(pipeline.versions) == 1:
+            return pipeline.versions[0]
+        raise WhichVersion(
+            f'pipeline "{pipeline.name}" has several versions: {known}', "name one with --version"
+        )
+    if version not in pipeline.versions:
+        near = get_close_matches(version, pipeline.versions, n=1, cutoff=0.5)
+        guess = f'; did you mean "{near[0]}"?' if near else ""
+        raise UnknownVersion(
+            f'pipeline "{pipeline.name}" has no version "{version}", only {known}{guess}',
+            f"an administrator adds one: `porch pipeline add-version {pipeline.name} {version}`",
+        )
+    return version
+
+
+def key_range(prefix: str) -> KeyRange:
+    """The keys that a task_input_id or a prefix of one may stand for. Raises UnknownTask."""
+    digits = prefix.lower()
+    if not _PREFIX.match(digits):
+        raise UnknownTask(
+            f'"{prefix[:80]}" is not a task_input_id: 4 to 64 hexadecimal digits name a task',
+            "`porch list` shows them",
+        )
+    return KeyRange(bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f")))
+
+
+def pick_task(name: Name, found: Sequence[Task]) -> Task | PorchError:
+    """The one task that ``name`` means among those whose key fits, or why it means none."""
+    fitting = [task for task in found if name.version in (None, task.version)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        other = f' in version "{name.version}"' if found else ""
+        return UnknownTask(f'no task "{name.task}"{other}', "`porch list` shows them")
+    if len({task.key for task in fitting}) > 1:
+        return AmbiguousTask(
+            f'"{name.task}" fits more than one task: '
+            + ", ".join(sorted({task.task_input_id[: len(name.task) + 4] for task in fitting})),
+            "give more digits of the task_input_id",
+        )
+    places = sorted({f"{task.pipeline} {task.version}" for task in fitting})
+    return AmbiguousTask(
+        f'"{name.task}" is a task of {" and of ".join(places)}',
+        "name one with --pipeline and --version",
+    )

@@ -1,0 +1,93 @@
+"""What callers ask for: the words of a request, before anything has been looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from coordinator.model import IdentityPolicy
+from coordinator.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, with which request. A request sent again has the same ``request_id``."""
+
+    secret: str | None = field(repr=False)
+    request_id: UUID
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A task as a person names it: a task_input_id or a prefix of one, and a version if needed.
+
+    ``attempt``: the attempt that the caller holds, where that matters.
+    """
+
+    task: str
+    version: str | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a holder says of its task."""
+
+    name: Name
+    status: Status
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The status and attempt that somebody saw before deciding to re-run or cancel."""
+
+    status: Status
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What became of a report; ``changed`` is False where it already held."""
+
+    key: bytes
+    version: str
+    status: Status
+    attempt: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which tasks to list or count, in the caller's words."""
+
+    pipeline: str | None = None
+    version: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    since: datetime | None = None
+    text: str | None = None
+
+
+class Unchanged:
+    """Says of a policy: leave it as it is."""
+
+
+UNCHANGED = Unchanged()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Policies to set; each is left as it is unless given."""
+
+    identity: IdentityPolicy | Unchanged = UNCHANGED
+    lease: int | Unchanged | None = UNCHANGED
+    max_attempts: int | Unchanged | None = UNCHANGED
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Policy:
+        """From a mapping that has just the policies to set."""
+        return cls(**given)

@@ -1,0 +1,14 @@
+"""The Coordinator: every verb of porch over a ledger. Doors hold one, and call one verb."""
+
+from __future__ import annotations
+
+from coordinator.administration import Administration
+from coordinator.queries import Queries
+from coordinator.work import Work
+
+
+class Coordinator(Work, Queries, Administration):
+    """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
+
+    Every verb raises AccessDenied, NotFound and LedgerAway, besides what it says itself.
+    """

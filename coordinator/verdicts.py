@@ -1,0 +1,124 @@
+"""What to tell a caller about a change of status that was tried: pure rules, no store."""
+
+from __future__ import annotations
+
+from coordinator.errors import (
+    ForceNeeded,
+    IllegalChange,
+    PorchError,
+    ReasonNeeded,
+    StaleAttempt,
+    StatusChanged,
+)
+from coordinator.model import Change, Outcome, Task
+from coordinator.requests import Reported, Seen
+from coordinator.status import TRANSITIONS, Status, verbs_from
+
+#: Characters of a message that are kept. The end is what explains a failure.
+MESSAGE_LENGTH = 8_000
+
+
+def clean_message(message: str | None) -> str | None:
+    """The message as it is kept: what PostgreSQL cannot hold is replaced, the end is kept.
+
+    A report is never refused for the words that explain it.
+    """
+    if not message:
+        return None
+    text = message.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if len(text) > MESSAGE_LENGTH:
+        text = f"[{len(text) - MESSAGE_LENGTH} characters left out] " + text[-MESSAGE_LENGTH:]
+    return text
+
+
+def on_report(task: Task, change: Change, outcome: Outcome) -> Reported | PorchError:
+    """The verdict on what a holder reported or gave back."""
+    return (
+        _settled(task, change, outcome)
+        or _stale(task, change, outcome)
+        or _illegal(task, change, outcome)
+    )
+
+
+def on_decision(task: Task, seen: Seen, change: Change, outcome: Outcome) -> Reported | PorchError:
+    """The verdict on a re-run or cancellation: it holds only for what its author saw."""
+    return _settled(task, change, outcome) or StatusChanged(
+        f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt} now, "
+        f"not {seen.status} in attempt {seen.attempt} as you saw it",
+        f"look again with `porch show {task.task_input_id[:12]}` and decide anew",
+    )
+
+
+def check_decision(
+    task: Task, seen: Seen, verb: str, reason: str | None, *, force: bool
+) -> frozenset[Status]:
+    """The status from which a re-run or cancellation may happen: the one its author saw.
+
+    Raises IllegalChange, or ForceNeeded and ReasonNeeded for running DONE work again.
+    """
+    if verb not in TRANSITIONS[seen.status].values():
+        raise IllegalChange(
+            f"cannot {verb} task {task.task_input_id[:12]} while it is {seen.status}",
+            f"from {seen.status} it may go to {verbs_from(seen.status)}",
+        )
+    if seen.status is Status.DONE:
+        if not force:
+            raise ForceNeeded(
+                f"task {task.task_input_id[:12]} is DONE", "to run it again, add --force --reason"
+            )
+        if not (reason and reason.strip()):
+            raise ReasonNeeded(
+                f"running task {task.task_input_id[:12]} again, which is DONE, needs a reason",
+                "add --reason: it is kept with the task",
+            )
+    return frozenset({seen.status})
+
+
+def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported | PorchError:
+    """The verdict on a heartbeat."""
+    if attempt is not None and attempt < outcome.attempt:
+        return _stale_error(task, attempt, outcome)
+    if outcome.changed:
+        return Reported(task.key, task.version, outcome.status, outcome.attempt, changed=True)
+    return IllegalChange(
+        f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt}: "
+        "nobody holds it",
+        "stop working on it; `porch show` tells what happened",
+    )
+
+
+def _settled(task: Task, change: Change, outcome: Outcome) -> Reported | None:
+    same_attempt = change.attempt in (None, outcome.attempt)
+    holds = outcome.status is change.to and same_attempt
+    if outcome.changed or outcome.repeated or holds:
+        return Reported(
+            task.key, task.version, outcome.status, outcome.attempt, changed=outcome.changed
+        )
+    return None
+
+
+def _stale(task: Task, change: Change, outcome: Outcome) -> StaleAttempt | None:
+    if change.attempt is None or change.attempt >= outcome.attempt:
+        return None
+    return _stale_error(task, change.attempt, outcome)
+
+
+def _stale_error(task: Task, attempt: int, outcome: Outcome) -> StaleAttempt:
+    return StaleAttempt(
+        f"task {task.task_input_id[:12]} is in attempt {outcome.attempt} ({outcome.status}), "
+        f"this report is of attempt {attempt}",
+        "somebody has claimed it again since: stop, and leave its results alone",
+    )
+
+
+def _illegal(task: Task, change: Change, outcome: Outcome) -> IllegalChange:
+    if change.attempt is not None and change.attempt > outcome.attempt:
+        return IllegalChange(
+            f"task {task.task_input_id[:12]} is in attempt {outcome.attempt}, there is no "
+            f"attempt {change.attempt} yet",
+            "report with the attempt that the claim told",
+        )
+    return IllegalChange(
+        f"task {task.task_input_id[:12]} is {outcome.status} and cannot become {change.to}",
+        f"from {outcome.status} it may go to {verbs_from(outcome.status)}",
+    )
