@@ -1,0 +1,1 @@
+"""PostgreSQL: tables, statements, migrations, and the ledger over them."""

@@ -1,0 +1,134 @@
+"""The ledger's methods for pipelines, policies and tokens."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects import postgresql
+
+from coordinator.errors import RevokedToken, TokenExists, UnknownToken
+from coordinator.model import IdentityPolicy, Permission, Pipeline, PipelineLoad, Token
+from coordinator.status import Status
+from db import schema, statements
+from db.base import PostgresBase
+from db.rows import pipeline_of, token_of
+
+_K = schema.token.c
+
+
+class AdministrationLedger(PostgresBase):
+    """Pipelines and tokens: see ``coordinator.ledger`` for what each method promises."""
+
+    def pipeline(self, name: str) -> Pipeline | None:
+        rows = self._read(statements.PIPELINE, name=name)
+        return pipeline_of(rows[0]) if rows else None
+
+    def pipeline_names(self) -> list[str]:
+        return [row.name for row in self._read(statements.PIPELINE, name=None)]
+
+    def loads(self, name: str | None = None) -> list[PipelineLoad]:
+        pipelines = [pipeline_of(row) for row in self._read(statements.PIPELINE, name=name)]
+        counts: dict[int, dict[Status, int]] = {}
+        oldest: dict[int, float] = {}
+        for row in self._read(statements.LOADS, name=name):
+            counts.setdefault(row.pipeline_id, {})[Status(row.status)] = row.tasks
+            if row.status == Status.PENDING:
+                oldest[row.pipeline_id] = float(row.oldest)
+        return [
+            PipelineLoad(p, counts.get(p.pipeline_id, {}), oldest.get(p.pipeline_id))
+            for p in pipelines
+        ]
+
+    def register_pipeline(self, name: str, uri: str, version: str) -> bool:
+        with self._transaction() as connection:
+            values = {"name": name, "uri": uri, "version": version}
+            return connection.execute(statements.REGISTER, values).first() is not None
+
+    def add_version(self, pipeline: Pipeline, version: str) -> bool:
+        adding = (
+            postgresql.insert(schema.version)
+            .values(pipeline_id=pipeline.pipeline_id, version=version)
+            .on_conflict_do_nothing(constraint="version_pkey")
+            .returning(schema.version.c.version)
+        )
+        with self._transaction() as connection:
+            return connection.execute(adding).first() is not None
+
+    def set_policy(
+        self,
+        pipeline: Pipeline,
+        identity: IdentityPolicy,
+        lease: int | None,
+        max_attempts: int | None,
+    ) -> None:
+        p = schema.pipeline
+        target = {"pipeline_id": pipeline.pipeline_id}
+        setting = (
+            update(p)
+            .where(p.c.pipeline_id == pipeline.pipeline_id)
+            .values(identity=identity, lease_seconds=lease, max_attempts=max_attempts)
+        )
+        with self._transaction() as connection:
+            before = connection.execute(statements.LOCK_PIPELINE, target).scalar_one()
+            if before != identity:
+                connection.execute(statements.RESCOPE, {**target, "identity": identity})
+            connection.execute(setting)
+
+    def permission(self, digest: bytes) -> Permission:
+        rows = self._read(statements.PERMISSION, digest=digest)
+        # The index found it by equality, which tells an attacker nothing about a secret that is
+        # hashed first; the comparison that decides takes the same time for every digest all the
+        # same.
+        if not rows or not compare_digest(bytes(rows[0].digest), digest):
+            raise UnknownToken(
+                "no such token was issued here",
+                "check PORCH_TOKEN, and that PORCH_BROKER_URL is the porch that issued it",
+            )
+        row = rows[0]
+        if row.revoked_at is not None:
+            raise RevokedToken(
+                f'the token "{row.description}" was revoked on {row.revoked_at:%Y-%m-%d %H:%M %Z}',
+                "ask an administrator of porch for a new one",
+            )
+        pipeline = None if row.pipeline_id is None else pipeline_of(row)
+        return Permission(row.token_id, row.description, pipeline)
+
+    def add_token(self, digest: bytes, pipeline: Pipeline | None, description: str) -> Token:
+        pipeline_id = None if pipeline is None else pipeline.pipeline_id
+        adding = (
+            postgresql.insert(schema.token)
+            .values(digest=digest, pipeline_id=pipeline_id, description=description)
+            .on_conflict_do_nothing(constraint="token_digest_key")
+        )
+        known = _tokens().where(_K.digest == digest)
+        with self._transaction() as connection:
+            connection.execute(adding)
+            token = token_of(connection.execute(known).one())
+        if token.pipeline != (pipeline.name if pipeline else None):
+            raise TokenExists("this token is registered for something else", "make a new one")
+        return token
+
+    def tokens(self, pipeline: Pipeline | None) -> list[Token]:
+        wanted = _tokens().order_by(_K.token_id)
+        if pipeline is not None:
+            wanted = wanted.where(_K.pipeline_id == pipeline.pipeline_id)
+        return [token_of(row) for row in self._read(wanted)]
+
+    def revoke_token(self, token_id: int) -> Token | None:
+        revoking = (
+            update(schema.token)
+            .where(_K.token_id == token_id)
+            .values(revoked_at=func.coalesce(_K.revoked_at, func.now()))
+        )
+        with self._transaction() as connection:
+            connection.execute(revoking)
+            row = connection.execute(_tokens().where(_K.token_id == token_id)).first()
+        return None if row is None else token_of(row)
+
+
+def _tokens() -> Select[Any]:
+    return select(schema.token, schema.pipeline.c.name.label("pipeline")).join_from(
+        schema.token, schema.pipeline, isouter=True
+    )

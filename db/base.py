@@ -1,0 +1,30 @@
+"""What the parts of the PostgreSQL ledger share: an engine, and how a transaction is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row
+from sqlalchemy.sql import Executable
+
+from db.translate import translated
+
+
+class PostgresBase:
+    """An engine and two ways to use it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One transaction, committed at the end; errors are ours."""
+        with translated(), self.engine.begin() as connection:
+            yield connection
+
+    def _read(self, statement: Executable, **values: Any) -> list[Row[Any]]:
+        """The rows of one statement that changes nothing."""
+        with self._transaction() as connection:
+            return list(connection.execute(statement, values))

@@ -1,0 +1,50 @@
+"""Connections to PostgreSQL: a small pool per process, never shared across a fork."""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+from sqlalchemy import Engine, create_engine, event
+
+#: Milliseconds that one statement may take, lock waits included. Set for each transaction (and not
+#: for the session) so that it holds through PgBouncer in transaction mode.
+STATEMENT_TIMEOUT_MS = 8_000
+
+# Bounds what a peer that has silently gone may cost: 3 s to connect, 10 s for lost packets.
+_CONNECT = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "porch",
+}
+
+
+def make_engine(database_url: str, pool_size: int = 1) -> Engine:
+    """An engine for this process and, after a fork, for its children, each with its own pool.
+
+    There is no ping before use: a connection that a server restart broke fails its first
+    statement, the pool forgets all such connections at once, and the caller's retry connects anew.
+    """
+    engine = create_engine(
+        database_url, pool_size=pool_size, max_overflow=1, pool_timeout=5, connect_args=_CONNECT
+    )
+
+    @event.listens_for(engine, "begin")
+    def bound_statements(connection: object) -> None:
+        connection.exec_driver_sql(  # type: ignore[attr-defined]
+            f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"
+        )
+
+    owner = weakref.ref(engine)
+
+    def forget_after_fork() -> None:
+        inherited = owner()
+        if inherited is not None:
+            # close=False: the sockets are the parent's, closing them here would end its sessions.
+            inherited.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget_after_fork)
+    return engine

@@ -1,0 +1,11 @@
+"""The ledger in PostgreSQL: what ``coordinator.ledger`` promises, over ``db.statements``."""
+
+from __future__ import annotations
+
+from db.administration import AdministrationLedger
+from db.looking import LookingLedger
+from db.work import WorkLedger
+
+
+class PostgresLedger(WorkLedger, LookingLedger, AdministrationLedger):
+    """``PostgresLedger(engine)``: a Ledger. Safe to use from many processes and threads at once."""

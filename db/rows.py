@@ -1,0 +1,45 @@
+"""From rows to nouns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from coordinator.model import Pipeline, Task, Token
+from coordinator.status import Status
+
+
+def pipeline_of(row: Row[Any]) -> Pipeline:
+    """A Pipeline from a row of porch.pipeline with the array ``versions``."""
+    return Pipeline(
+        row.pipeline_id,
+        row.name,
+        row.uri,
+        tuple(row.versions),
+        row.identity,
+        row.lease_seconds,
+        row.max_attempts,
+    )
+
+
+def task_of(row: Row[Any], pipeline: str) -> Task:
+    """A Task of ``pipeline`` from a row of porch.task."""
+    return Task(
+        row.task_id,
+        pipeline,
+        row.version,
+        bytes(row.task_input_id),
+        row.task_input,
+        Status(row.status),
+        row.attempt,
+        row.priority,
+        row.created_at,
+        row.updated_at,
+        row.lease_until,
+    )
+
+
+def token_of(row: Row[Any]) -> Token:
+    """A Token from a row of porch.token with the name of its pipeline as ``pipeline``."""
+    return Token(row.token_id, row.pipeline, row.description, row.created_at, row.revoked_at)

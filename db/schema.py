@@ -1,0 +1,184 @@
+"""The tables of schema ``porch``, as SQLAlchemy Core knows them.
+
+The schema carries the invariants: every constraint has a name, and ``db.translate`` turns the name
+into an error. A test compares these tables with what the migrations make.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON, UUID
+
+SCHEMA = "porch"
+metadata = MetaData(schema=SCHEMA)
+
+_STATUSES = "('PENDING', 'CLAIMED', 'RUNNING', 'DONE', 'FAILED', 'CANCELLED')"
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+pipeline = Table(
+    "pipeline",
+    metadata,
+    Column("pipeline_id", BigInteger, Identity(always=True)),
+    Column("name", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("identity", Text, nullable=False, server_default="version"),
+    Column("lease_seconds", Integer),
+    Column("max_attempts", Integer),
+    _now("created_at"),
+    PrimaryKeyConstraint("pipeline_id", name="pipeline_pkey"),
+    UniqueConstraint("name", name="pipeline_name_key"),
+    CheckConstraint("identity IN ('version', 'pipeline')", name="pipeline_identity_check"),
+    CheckConstraint("lease_seconds > 0", name="pipeline_lease_check"),
+    CheckConstraint("max_attempts > 0", name="pipeline_max_attempts_check"),
+)
+
+version = Table(
+    "version",
+    metadata,
+    Column("pipeline_id", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    _now("created_at"),
+    PrimaryKeyConstraint("pipeline_id", "version", name="version_pkey"),
+    ForeignKeyConstraint(
+        ["pipeline_id"], ["porch.pipeline.pipeline_id"], name="version_pipeline_fkey"
+    ),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("token_id", BigInteger, Identity(always=True)),
+    Column("digest", LargeBinary, nullable=False),
+    Column(
+        "pipeline_id",
+        BigInteger,
+        ForeignKey("porch.pipeline.pipeline_id", name="token_pipeline_fkey"),
+    ),
+    Column("description", Text, nullable=False),
+    _now("created_at"),
+    Column("revoked_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("token_id", name="token_pkey"),
+    UniqueConstraint("digest", name="token_digest_key"),
+    CheckConstraint("octet_length(digest) = 32", name="token_digest_check"),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("task_id", BigInteger, Identity(always=True)),
+    Column("pipeline_id", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    # The version under identity policy "version", empty under "pipeline": see set_policy.
+    Column("scope", Text, nullable=False),
+    Column("task_input_id", LargeBinary, nullable=False),
+    # json, not jsonb: jsonb writes 1e22 as an integer, which would no longer give the same key.
+    Column("task_input", JSON, nullable=False),
+    Column("status", Text, nullable=False, server_default="PENDING"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    _now("created_at"),
+    # When the task last changed, or its holder was last heard of.
+    _now("updated_at"),
+    Column("lease_until", DateTime(timezone=True)),
+    PrimaryKeyConstraint("task_id", name="task_pkey"),
+    # Keys before scopes, so that a prefix of a key is one range whatever the version.
+    UniqueConstraint("pipeline_id", "task_input_id", "scope", name="task_once_key"),
+    ForeignKeyConstraint(
+        ["pipeline_id", "version"],
+        ["porch.version.pipeline_id", "porch.version.version"],
+        name="task_version_fkey",
+    ),
+    CheckConstraint("octet_length(task_input_id) = 32", name="task_input_id_check"),
+    CheckConstraint(f"status IN {_STATUSES}", name="task_status_check"),
+    CheckConstraint("attempt >= 0", name="task_attempt_check"),
+    CheckConstraint(
+        "lease_until IS NULL OR status IN ('CLAIMED', 'RUNNING')", name="task_lease_check"
+    ),
+)
+
+# The claim queue: what a claim reads, in the order in which it hands out, and nothing else.
+Index(
+    "task_claim_queue",
+    task.c.pipeline_id,
+    task.c.priority.desc(),
+    task.c.task_id,
+    postgresql_where=text("status = 'PENDING'"),
+)
+# What operators ask for. DONE is left out: nearly all tasks are DONE, an index would not help.
+Index(
+    "task_not_done",
+    task.c.pipeline_id,
+    task.c.status,
+    task.c.task_id,
+    postgresql_where=text("status <> 'DONE'"),
+)
+
+claim = Table(
+    "claim",
+    metadata,
+    Column("pipeline_id", BigInteger, nullable=False),
+    Column("request_id", UUID(as_uuid=True), nullable=False),
+    _now("claimed_at"),
+    PrimaryKeyConstraint("pipeline_id", "request_id", name="claim_pkey"),
+    ForeignKeyConstraint(
+        ["pipeline_id"], ["porch.pipeline.pipeline_id"], name="claim_pipeline_fkey"
+    ),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("event_id", BigInteger, Identity(always=True)),
+    Column("task_id", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("from_status", Text),
+    Column("to_status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("token_id", BigInteger),
+    Column("request_id", UUID(as_uuid=True), nullable=False),
+    Column("host", Text),
+    Column("message", Text),
+    PrimaryKeyConstraint("event_id", name="event_pkey"),
+    ForeignKeyConstraint(["task_id"], ["porch.task.task_id"], name="event_task_fkey"),
+    ForeignKeyConstraint(["token_id"], ["porch.token.token_id"], name="event_token_fkey"),
+    # A message delivered twice cannot make the same change twice; finds a task's events too.
+    UniqueConstraint("task_id", "request_id", "to_status", name="event_once_key"),
+    CheckConstraint(
+        f"to_status IN {_STATUSES} AND (from_status IS NULL OR from_status IN {_STATUSES})",
+        name="event_status_check",
+    ),
+)
+
+# Fencing: an attempt of a task is claimed once.
+Index(
+    "event_one_claim_per_attempt",
+    event.c.task_id,
+    event.c.attempt,
+    unique=True,
+    postgresql_where=text("to_status = 'CLAIMED'"),
+)
+# What a claim was handed, for when it is asked again.
+Index("event_of_claim", event.c.request_id, postgresql_where=text("to_status = 'CLAIMED'"))

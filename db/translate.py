@@ -1,0 +1,69 @@
+"""From what PostgreSQL says to our errors: constraints by name, lost connections by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg2 import errorcodes
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from coordinator.errors import IdentityConflict, InternalError, LedgerAway, PorchError
+
+_BY_CONSTRAINT: dict[str, PorchError] = {
+    "task_once_key": IdentityConflict(
+        "some input is registered under more than one version of this pipeline, "
+        "so it cannot be once for the whole pipeline",
+        "keep the identity policy `version`",
+    ),
+    # The same request is being carried out twice at this moment; the retry finds it done.
+    "event_once_key": LedgerAway("the same request is being carried out elsewhere"),
+}
+
+# Whole classes of SQLSTATE that pass: connection trouble, no resources, an operator's intervention
+# (shutdown, restart, cancelled statement), and a transaction that lost against another.
+_PASSING_CLASSES = ("08", "53", "57")
+_PASSING = {
+    errorcodes.SERIALIZATION_FAILURE,
+    errorcodes.DEADLOCK_DETECTED,
+    errorcodes.LOCK_NOT_AVAILABLE,
+    errorcodes.READ_ONLY_SQL_TRANSACTION,  # a standby that is about to become the primary
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our errors for the database's: LedgerAway for what may be tried again."""
+    try:
+        yield
+    except IntegrityError as error:
+        constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+        known = _BY_CONSTRAINT.get(constraint or "")
+        if known is None:
+            raise InternalError(f"constraint {constraint} does not hold") from error
+        raise type(known)(known.message, known.cure) from error
+    except PoolTimeout as error:
+        raise LedgerAway("no connection to PostgreSQL is free") from error
+    except DBAPIError as error:
+        if not _passing(error):
+            raise
+        raise LedgerAway(
+            f"PostgreSQL cannot be used just now ({_first_line(error)})",
+            "nothing was lost; try again, and tell the operator of porch if it lasts",
+        ) from error
+
+
+def _passing(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "pgcode", None)
+    if state is None:  # no answer from a server at all
+        return error.connection_invalidated or type(error.orig).__name__ in {
+            "OperationalError",
+            "InterfaceError",
+        }
+    return state.startswith(_PASSING_CLASSES) or state in _PASSING
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

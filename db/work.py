@@ -1,0 +1,136 @@
+"""The ledger's methods that change tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from coordinator.errors import InternalError
+from coordinator.identity import Identified
+from coordinator.model import Change, Origin, Outcome, Pipeline, Standing, Task
+from coordinator.status import Status
+from db import statements
+from db.base import PostgresBase
+from db.rows import task_of
+
+
+class WorkLedger(PostgresBase):
+    """Submit, claim, change, heartbeat: see ``coordinator.ledger`` for what each promises."""
+
+    def submit(
+        self,
+        pipeline: Pipeline,
+        version: str,
+        inputs: Sequence[Identified],
+        priority: int,
+        origin: Origin,
+    ) -> list[Standing]:
+        distinct = {given.key: given.text for given in inputs}
+        values = {
+            "pipeline_id": pipeline.pipeline_id,
+            "version": version,
+            "keys": list(distinct),
+            "inputs": list(distinct.values()),
+            "priority": priority,
+            **_origin(origin),
+        }
+        with self._transaction() as connection:
+            fresh = {bytes(key) for (key,) in connection.execute(statements.SUBMIT, values)}
+            known = [key for key in distinct if key not in fresh]
+            standing = dict.fromkeys(fresh, Status.PENDING)
+            if known:
+                rows = connection.execute(statements.STANDING, {**values, "keys": known})
+                standing.update((bytes(key), Status(status)) for key, status in rows)
+        answers = []
+        for given in inputs:  # of equal ones, the first is the one that was created
+            answers.append(Standing(given.key, standing[given.key], given.key in fresh))
+            fresh.discard(given.key)
+        return answers
+
+    def claim(self, pipeline: Pipeline, version: str | None, n: int, origin: Origin) -> list[Task]:
+        values = {
+            "pipeline_id": pipeline.pipeline_id,
+            "version": version,
+            "n": n,
+            **_origin(origin),
+        }
+        with self._transaction() as connection:
+            rows = list(connection.execute(statements.CLAIM, values))
+            if not rows:  # this request_id has been carried out before
+                rows = list(connection.execute(statements.CLAIMED_BEFORE, values))
+        return [task_of(row, pipeline.name) for row in rows if row.task_id is not None]
+
+    def close_claim(self, pipeline: Pipeline, origin: Origin, claim: UUID) -> list[tuple[int, int]]:
+        values = {"pipeline_id": pipeline.pipeline_id, "claim": str(claim)}
+        with self._transaction() as connection:
+            connection.execute(statements.CLOSE_CLAIM, values)
+            rows = connection.execute(statements.HANDED, values)
+            return [(row.task_id, row.attempt) for row in rows]
+
+    def change(self, changes: Sequence[Change], origin: Origin) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        with self._transaction() as connection:
+            for turn in _turns(changes):
+                batch = [changes[position] for position in turn]
+                for position, outcome in zip(turn, _change(connection, batch, origin), strict=True):
+                    outcomes[position] = outcome
+        return [outcomes[position] for position in range(len(changes))]
+
+    def heartbeat(self, tasks: Sequence[tuple[int, int | None]]) -> list[Outcome]:
+        distinct = dict(tasks)
+        values = {"task_ids": list(distinct), "attempts": list(distinct.values())}
+        with self._transaction() as connection:
+            found = _outcomes(connection, statements.HEARTBEAT, values)
+        return [found[task_id] for task_id, _ in tasks]
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    return {
+        "token_id": origin.token_id,
+        "request_id": str(origin.request_id),
+        "host": origin.host,
+    }
+
+
+def _turns(changes: Sequence[Change]) -> list[list[int]]:
+    """Positions of changes such that each turn has a task once: one statement changes a row once.
+
+    The first turn has every task, so it takes all locks, in order, and later turns wait for none.
+    """
+    turns: list[list[int]] = []
+    seen: dict[int, int] = {}
+    for position, change in enumerate(changes):
+        turn = seen.get(change.task_id, 0)
+        seen[change.task_id] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(position)
+    return turns
+
+
+def _change(connection: Connection, batch: Sequence[Change], origin: Origin) -> list[Outcome]:
+    values = {
+        "task_ids": [change.task_id for change in batch],
+        "tos": [change.to.value for change in batch],
+        "sources": [",".join(sorted(change.sources)) for change in batch],
+        "attempts": [change.attempt for change in batch],
+        "messages": [change.message for change in batch],
+        **_origin(origin),
+    }
+    found = _outcomes(connection, statements.CHANGE, values)
+    return [found[change.task_id] for change in batch]
+
+
+def _outcomes(connection: Connection, statement: Any, values: dict[str, Any]) -> dict[int, Outcome]:
+    rows = connection.execute(statement, values)
+    found = {
+        row.task_id: Outcome(Status(row.status), row.attempt, row.changed, row.repeated)
+        for row in rows
+    }
+    missing = set(values["task_ids"]) - found.keys()
+    if missing:
+        raise InternalError(f"tasks {sorted(missing)[:5]} are gone: was the database restored?")
+    return found
