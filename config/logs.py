@@ -1,0 +1,26 @@
+"""Logging: one line per operation, to standard error."""
+
+from __future__ import annotations
+
+import logging.config
+
+#: Celery tells of each message received and each task ended; porch's own line says it better.
+_QUIET = ("celery.app.trace", "celery.worker.strategy", "kombu", "alembic")
+
+
+def configure_logging() -> None:
+    """Log to standard error as ``time level process name: message``."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "line": {
+                    "format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+                }
+            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "root": {"level": "INFO", "handlers": ["stderr"]},
+            "loggers": {name: {"level": "WARNING"} for name in _QUIET},
+        }
+    )

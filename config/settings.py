@@ -1,0 +1,102 @@
+"""The settings of the server: environment variables named ``PORCH_*``, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import ClassVar
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from coordinator.errors import PorchError
+from coordinator.identity import Limits
+
+#: Names that other parts of porch read: the client's settings, and what ``porch drain`` sets for
+#: the commands it runs, which may well start a server command.
+ELSEWHERE = frozenset({"PORCH_TOKEN", "PORCH_TIMEOUT", "PORCH_TASK"})
+ELSEWHERE_PREFIX = "PORCH_INPUT_"
+
+
+class Misconfigured(PorchError):
+    """A setting is missing, misspelt or not what it should be."""
+
+    code: ClassVar[str] = "misconfigured"
+
+
+def default_state_dir() -> Path:
+    """Where embedded servers keep their data: the user's data directory; root's is the system's.
+
+    Root's own home is closed to others as a rule, and PostgreSQL, which refuses to run as root,
+    runs as another user.
+    """
+    if os.geteuid() == 0:
+        return platformdirs.site_state_path("porch")
+    return platformdirs.user_data_path("porch")
+
+
+class Settings(BaseSettings):
+    """Read once at the start of a process; ``Settings.from_environment()`` raises Misconfigured."""
+
+    model_config = SettingsConfigDict(env_prefix="PORCH_", frozen=True)
+
+    database_url: str | None = Field(default=None, description="PostgreSQL, as an SQLAlchemy URL")
+    broker_url: str | None = Field(default=None, description="Celery's broker, redis://...")
+    result_url: str | None = Field(default=None, description="Celery's results; the broker unless set")
+    state_dir: Path = Field(
+        default_factory=default_state_dir, description="where the embedded servers keep their data"
+    )
+    max_input_bytes: int = Field(
+        default=Limits().max_bytes, ge=1_024, le=16 * 2**20, description="largest task_input, canonical"
+    )
+    ready_file: Path | None = Field(default=None, description="a worker makes this file when it is ready")
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """The settings as the environment has them. Raises Misconfigured."""
+        refuse_unknown(os.environ)
+        try:
+            settings = cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = "PORCH_" + "_".join(str(part) for part in first["loc"]).upper()
+            raise Misconfigured(f"{name}: {first['msg']}", "see the README's settings") from None
+        if settings.database_url is not None:
+            url = _with_driver(settings.database_url)
+            return settings.model_copy(update={"database_url": url})
+        return settings
+
+    def required(self, name: str) -> str:
+        """The value of a setting that this command cannot do without. Raises Misconfigured."""
+        value = getattr(self, name)
+        if not value:
+            raise Misconfigured(
+                f"PORCH_{name.upper()} is not set",
+                "set it, or let `porch-server up` start everything on this machine",
+            )
+        return str(value)
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """Raises Misconfigured for a PORCH_ name that nothing reads: it is misspelt."""
+    known = {f"PORCH_{name.upper()}" for name in Settings.model_fields} | ELSEWHERE
+    for name in environment:
+        if name.startswith("PORCH_") and name not in known:
+            if name.startswith(ELSEWHERE_PREFIX):
+                continue
+            near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise Misconfigured(f"there is no setting {name}", f"did you mean {near}?")
+
+
+def _with_driver(url: str) -> str:
+    """The URL with the driver named: many tools hand out plain postgresql:// or postgres://."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        raise Misconfigured(
+            "PORCH_DATABASE_URL is not a PostgreSQL URL",
+            "write postgresql://user:password@host:5432/database",
+        )
+    return f"postgresql+psycopg2://{rest}"

@@ -1,0 +1,50 @@
+"""The composition root: settings in, working parts out."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+
+from config.settings import Settings
+from coordinator import access
+from coordinator.identity import Limits
+from coordinator.service import Coordinator
+from db.engine import make_engine
+from db.ledger import PostgresLedger
+
+
+def make_coordinator(database_url: str, limits: Limits | None = None) -> Coordinator:
+    """A Coordinator over the PostgreSQL at ``database_url``; nothing is connected before use."""
+    return Coordinator(PostgresLedger(make_engine(database_url)), limits)
+
+
+@cache
+def coordinator() -> Coordinator:
+    """The Coordinator of this process, from the environment."""
+    settings = Settings.from_environment()
+    limits = Limits(max_bytes=settings.max_input_bytes)
+    return make_coordinator(settings.required("database_url"), limits)
+
+
+def issue_admin_token(database_url: str, description: str) -> str:
+    """A new admin token: whoever may write to the database may have one."""
+    secret = access.new_secret()
+    ledger = make_coordinator(database_url).ledger
+    ledger.add_token(access.digest(secret), None, description)
+    return secret
+
+
+def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:
+    """The command that runs a coordinator worker of these queues (comma-separated).
+
+    A process of its own, started by module name: ``config`` lies below ``tasks`` and does not
+    import it. ``-P`` keeps the working directory, which may have a ``tasks.py`` of its own, out of
+    the import path.
+    """
+    return [
+        *(sys.executable, "-P", "-m", "tasks", "worker"),
+        *("--queues", queues),
+        *("--concurrency", str(concurrency)),
+        *("--hostname", f"{name}@%h"),
+        *("--without-gossip", "--without-mingle"),
+    ]

@@ -1,0 +1,1 @@
+"""Celery's door: one Celery task per verb, each a few lines over a Coordinator."""

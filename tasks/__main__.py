@@ -1,0 +1,20 @@
+"""``python -P -m tasks worker ...``: Celery's own command with porch's application.
+
+Not ``celery -A tasks.app``: that looks for the module in the working directory first, where a
+wrapper may have a ``tasks.py`` of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# SIGTERM as Celery's SIGQUIT: a worker ends within the soft shutdown's 10 s and puts unfinished
+# messages back. Billiard reads it when it is imported.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+# Imported here, by name: Celery's own ``imports`` would look in the working directory first.
+from tasks.verbs import app  # noqa: E402
+
+if __name__ == "__main__":
+    app.start(sys.argv[1:])

@@ -1,0 +1,219 @@
+"""The Celery tasks, one per verb: each says its name, its shape, and which verb it calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from celery import Task
+
+from coordinator.errors import PorchError
+from coordinator.requests import Caller, Name, Policy, Report, Search, Seen
+from coordinator.service import Coordinator
+from tasks import replies, wire
+from tasks.app import app
+from tasks.door import Answer, answer
+from tasks.wire import Reply
+
+R = TypeVar("R", bound=wire.Request)
+Verb = Callable[[Coordinator, Caller, R], Answer]
+
+
+def door(name: str, shape: type[R]) -> Callable[[Verb[R]], Task]:
+    """Register a verb as the Celery task ``porch.<name>`` that takes requests of ``shape``."""
+
+    def register(verb: Verb[R]) -> Task:
+        def run(task: Task, text: object) -> Reply:
+            return answer(task, text, shape, verb)
+
+        return app.task(
+            run, bind=True, name=f"porch.{name}", Strategy="tasks.guard:strategy", typing=False
+        )
+
+    return register
+
+
+# Work ---------------------------------------------------------------------------------------
+
+
+@door("submit", wire.SubmitRequest)
+def submit(porch: Coordinator, caller: Caller, asked: wire.SubmitRequest) -> Answer:
+    """Register definitions."""
+    answers = porch.submit(
+        caller,
+        asked.definitions,
+        pipeline=asked.pipeline,
+        version=asked.version,
+        priority=asked.priority,
+    )
+    results = [replies.standing(answer) for answer in answers]
+    new = sum(result.get("created", False) for result in results)
+    return {"results": results}, f"n={len(results)} new={new} refused={_refused(answers)}"
+
+
+@door("claim", wire.ClaimRequest)
+def claim(porch: Coordinator, caller: Caller, asked: wire.ClaimRequest) -> Answer:
+    """Hand out PENDING tasks."""
+    tasks = porch.claim(caller, asked.n, pipeline=asked.pipeline, version=asked.version)
+    return {"tasks": [replies.task(t) for t in tasks]}, f"n={asked.n} claimed={len(tasks)}"
+
+
+@door("update", wire.UpdateRequest)
+def update(porch: Coordinator, caller: Caller, asked: wire.UpdateRequest) -> Answer:
+    """Record reports."""
+    reports = [Report(c.name(), c.status, c.message) for c in asked.changes]
+    counts = Counter(report.status.value for report in reports)
+    answers = porch.update(caller, reports, pipeline=asked.pipeline)
+    sentence = " ".join(f"{status}={n}" for status, n in sorted(counts.items()))
+    return _reported(answers), f"{sentence} refused={_refused(answers)}"
+
+
+@door("heartbeat", wire.HeartbeatRequest)
+def heartbeat(porch: Coordinator, caller: Caller, asked: wire.HeartbeatRequest) -> Answer:
+    """Extend leases."""
+    answers = porch.heartbeat(caller, [t.name() for t in asked.tasks], pipeline=asked.pipeline)
+    return _reported(answers), f"n={len(answers)} refused={_refused(answers)}"
+
+
+@door("release", wire.ReleaseRequest)
+def release(porch: Coordinator, caller: Caller, asked: wire.ReleaseRequest) -> Answer:
+    """Give tasks back."""
+    how = {"pipeline": asked.pipeline, "message": asked.message}
+    answers = porch.release(caller, [t.name() for t in asked.tasks], **how) if asked.tasks else []
+    unstarted = porch.release_claim(caller, asked.claim, **how) if asked.claim else 0
+    data = {**_reported(answers), "released": unstarted}
+    return data, f"n={len(answers)} refused={_refused(answers)} of_claim={unstarted}"
+
+
+@door("rerun", wire.RerunRequest)
+def rerun(porch: Coordinator, caller: Caller, asked: wire.RerunRequest) -> Answer:
+    """Make finished work PENDING again."""
+    done = porch.rerun(
+        caller,
+        _name(asked),
+        Seen(asked.status, asked.attempt),
+        pipeline=asked.pipeline,
+        reason=asked.reason,
+        force=asked.force,
+    )
+    return _reported([done]), f"task={done.key.hex()[:12]} from={asked.status}"
+
+
+@door("cancel", wire.DecisionRequest)
+def cancel(porch: Coordinator, caller: Caller, asked: wire.DecisionRequest) -> Answer:
+    """Take work out of the queue."""
+    done = porch.cancel(
+        caller,
+        _name(asked),
+        Seen(asked.status, asked.attempt),
+        pipeline=asked.pipeline,
+        reason=asked.reason,
+    )
+    return _reported([done]), f"task={done.key.hex()[:12]} from={asked.status}"
+
+
+# Looking ------------------------------------------------------------------------------------
+
+
+@door("show", wire.ShowRequest)
+def show(porch: Coordinator, caller: Caller, asked: wire.ShowRequest) -> Answer:
+    """One task with its events."""
+    task, events = porch.show(caller, _name(asked), pipeline=asked.pipeline)
+    data = {"task": replies.task(task), "events": [replies.event(e) for e in events]}
+    return data, f"task={task.task_input_id[:12]}"
+
+
+@door("list", wire.ListRequest)
+def list_tasks(porch: Coordinator, caller: Caller, asked: wire.ListRequest) -> Answer:
+    """One page of tasks."""
+    tasks = porch.tasks(caller, _search(asked), after=asked.after, limit=asked.limit)
+    more = tasks[-1].task_id if len(tasks) == asked.limit else None
+    return {"tasks": [replies.task(t) for t in tasks], "next": more}, f"n={len(tasks)}"
+
+
+@door("count", wire.CountRequest)
+def count(porch: Coordinator, caller: Caller, asked: wire.CountRequest) -> Answer:
+    """Tasks per status."""
+    counts = porch.count(caller, _search(asked))
+    return {"counts": counts}, f"n={sum(counts.values())}"
+
+
+@door("pipelines", wire.PipelinesRequest)
+def pipelines(porch: Coordinator, caller: Caller, asked: wire.PipelinesRequest) -> Answer:
+    """All pipelines or one."""
+    loads = porch.pipelines(caller, asked.pipeline)
+    return {"pipelines": [replies.pipeline(load) for load in loads]}, f"n={len(loads)}"
+
+
+# Administration -----------------------------------------------------------------------------
+
+
+@door("register_pipeline", wire.RegisterPipelineRequest)
+def register_pipeline(
+    porch: Coordinator, caller: Caller, asked: wire.RegisterPipelineRequest
+) -> Answer:
+    """Add a pipeline."""
+    load = porch.register_pipeline(caller, asked.pipeline, uri=asked.uri, version=asked.version)
+    return {"pipelines": [replies.pipeline(load)]}, f"version={asked.version}"
+
+
+@door("add_version", wire.AddVersionRequest)
+def add_version(porch: Coordinator, caller: Caller, asked: wire.AddVersionRequest) -> Answer:
+    """Add a version."""
+    load = porch.add_version(caller, asked.pipeline, asked.version)
+    return {"pipelines": [replies.pipeline(load)]}, f"version={asked.version}"
+
+
+@door("set_policy", wire.SetPolicyRequest)
+def set_policy(porch: Coordinator, caller: Caller, asked: wire.SetPolicyRequest) -> Answer:
+    """Set policies."""
+    words = asked.model_fields_set & {"identity", "lease", "max_attempts"}
+    given = {word: getattr(asked, word) for word in sorted(words)}
+    load = porch.set_policy(caller, asked.pipeline, Policy.of(given))
+    return {"pipelines": [replies.pipeline(load)]}, f"set={','.join(given) or '-'}"
+
+
+@door("issue_token", wire.IssueTokenRequest)
+def issue_token(porch: Coordinator, caller: Caller, asked: wire.IssueTokenRequest) -> Answer:
+    """Register a token."""
+    token = porch.add_token(
+        caller,
+        bytes.fromhex(asked.digest),
+        pipeline=asked.pipeline,
+        description=asked.description,
+    )
+    return {"tokens": [replies.token(token)]}, f"token_id={token.token_id}"
+
+
+@door("tokens", wire.TokensRequest)
+def tokens(porch: Coordinator, caller: Caller, asked: wire.TokensRequest) -> Answer:
+    """Tokens, without their secrets."""
+    known = porch.tokens(caller, pipeline=asked.pipeline)
+    return {"tokens": [replies.token(token) for token in known]}, f"n={len(known)}"
+
+
+@door("revoke_token", wire.RevokeTokenRequest)
+def revoke_token(porch: Coordinator, caller: Caller, asked: wire.RevokeTokenRequest) -> Answer:
+    """Make a token worthless."""
+    token = porch.revoke_token(caller, asked.token_id)
+    return {"tokens": [replies.token(token)]}, f"token_id={token.token_id}"
+
+
+# Shared -------------------------------------------------------------------------------------
+
+
+def _name(asked: wire.ShowRequest | wire.DecisionRequest) -> Name:
+    return Name(asked.task, asked.version)
+
+
+def _search(asked: wire.CountRequest) -> Search:
+    return Search(asked.pipeline, asked.version, frozenset(asked.status), asked.since, asked.text)
+
+
+def _reported(answers: Sequence[Any]) -> dict[str, Any]:
+    return {"results": [replies.reported(answer) for answer in answers]}
+
+
+def _refused(answers: Sequence[object]) -> int:
+    return sum(isinstance(answer, PorchError) for answer in answers)

@@ -1,0 +1,232 @@
+"""The wire format, version 1: one JSON text each way, which Celery only carries.
+
+A request is the single argument of a Celery task ``porch.<verb>``: the text of a JSON object with
+``wire: 1`` and the fields below. The Celery task id is the request_id: a request that is sent again
+has the same. The token is in the message header ``porch_token``, never in the text.
+
+The answer is the result of the Celery task: the text of ``{"ok": ...}`` or of
+``{"error": {"code", "message", "cure"}}``.
+
+Text, and not the objects themselves, because kombu's JSON gives a meaning of its own to objects
+that have the keys ``__type__`` and ``__value__``, which a task_input may well have.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
+from coordinator.requests import Name
+from coordinator.status import Status
+
+WIRE = 1
+
+#: Characters of one request. A client sends about a thousand definitions or 1 MiB at once.
+MOST_CHARACTERS = 32 * 2**20
+
+_Text = Annotated[str, Field(max_length=10_000)]
+
+
+class Request(BaseModel):
+    """What every request has. Unknown fields are refused: they would be silently left undone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wire: Literal[1]
+    host: Annotated[str, Field(max_length=255)] | None = None
+    pipeline: _Text | None = None
+
+
+class NameOnWire(BaseModel):
+    """A task as named on the wire."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: _Text
+    version: _Text | None = None
+    attempt: int | None = None
+
+    def name(self) -> Name:
+        """The name for the coordinator."""
+        return Name(self.task, self.version, self.attempt)
+
+
+class ReportOnWire(NameOnWire):
+    """One report."""
+
+    status: Status
+    message: str | None = None
+
+
+class SubmitRequest(Request):
+    """porch.submit: ``definitions`` are the task_inputs themselves."""
+
+    version: _Text | None = None
+    priority: int = 0
+    definitions: list[Any]
+
+
+class ClaimRequest(Request):
+    """porch.claim."""
+
+    version: _Text | None = None
+    n: int
+
+
+class UpdateRequest(Request):
+    """porch.update."""
+
+    changes: list[ReportOnWire]
+
+
+class HeartbeatRequest(Request):
+    """porch.heartbeat."""
+
+    tasks: list[NameOnWire]
+
+
+class ReleaseRequest(Request):
+    """porch.release: named tasks, or (``claim``: its request_id) what of a claim is not started."""
+
+    tasks: list[NameOnWire] = []
+    claim: UUID | None = None
+    message: str | None = None
+
+
+class DecisionRequest(Request):
+    """porch.cancel: the task, and the status and attempt that the caller saw."""
+
+    task: _Text
+    version: _Text | None = None
+    status: Status
+    attempt: int
+    reason: str | None = None
+
+
+class RerunRequest(DecisionRequest):
+    """porch.rerun."""
+
+    force: bool = False
+
+
+class ShowRequest(Request):
+    """porch.show."""
+
+    task: _Text
+    version: _Text | None = None
+
+
+class CountRequest(Request):
+    """porch.count."""
+
+    version: _Text | None = None
+    status: list[Status] = []
+    since: datetime | None = None
+    text: _Text | None = None
+
+
+class ListRequest(CountRequest):
+    """porch.list: one page; ``after`` is the ``next`` of the page before."""
+
+    after: int = 0
+    limit: int = 1_000
+
+
+class PipelinesRequest(Request):
+    """porch.pipelines: all, or the one named by ``pipeline``."""
+
+
+class RegisterPipelineRequest(Request):
+    """porch.register_pipeline."""
+
+    pipeline: _Text
+    uri: _Text
+    version: _Text
+
+
+class AddVersionRequest(Request):
+    """porch.add_version."""
+
+    pipeline: _Text
+    version: _Text
+
+
+class SetPolicyRequest(Request):
+    """porch.set_policy: what is left out stays as it is; null means none."""
+
+    pipeline: _Text
+    identity: Literal["version", "pipeline"] = "version"
+    lease: int | None = None
+    max_attempts: int | None = None
+
+
+class IssueTokenRequest(Request):
+    """porch.issue_token: ``digest`` is the SHA-256 of the secret, in hexadecimal digits.
+
+    The client makes the secret and keeps it; it never travels before it is used.
+    """
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    description: _Text
+
+
+class TokensRequest(Request):
+    """porch.tokens."""
+
+
+class RevokeTokenRequest(Request):
+    """porch.revoke_token."""
+
+    token_id: int
+
+
+def parse(text: object, shape: type[Request]) -> Any:
+    """The request in ``text``, as an instance of ``shape``.
+
+    Raises BadRequest, UnknownWire or TooDeep, naming the field that is wrong.
+    """
+    if not isinstance(text, str):
+        raise BadRequest("the argument of the message is not a JSON text", "use porch_client")
+    try:
+        sent = json.loads(text)
+    except RecursionError:
+        raise TooDeep("the request is nested too deeply", "flatten its definitions") from None
+    except ValueError as error:
+        raise BadRequest(f"the request is not JSON: {error}", "use porch_client") from None
+    if not isinstance(sent, dict):
+        raise BadRequest("the request is not a JSON object", "use porch_client")
+    if sent.get("wire") != WIRE:
+        raise UnknownWire(
+            f"the request is in wire format {sent.get('wire')!r}, this coordinator speaks {WIRE}",
+            "use a porch client and coordinator of about the same age",
+        )
+    try:
+        return shape.model_validate(sent)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRequest(f"{where}: {first['msg']}", "see the wire format") from None
+
+
+class Reply:
+    """An answer: JSON on the wire, one sentence in logs and in Flower."""
+
+    def __init__(self, answer: dict[str, Any], sentence: str) -> None:
+        self.answer = answer
+        self.sentence = sentence
+
+    def __json__(self) -> str:
+        return json.dumps(self.answer, separators=(",", ":"))
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+
+def refusal(error: PorchError) -> Reply:
+    """The answer that says no."""
+    return Reply({"error": error.as_wire()}, f"refused: {error.code}")
