@@ -1,0 +1,463 @@
+"""Porch: submit, claim, report, look and administer, from Python.
+
+with Porch(broker="redis://...", token="...") as porch:
+    for registered in porch.submit([{"run": 1}, {"run": 2}]):
+        print(registered.task_input_id, registered.created)
+    for claimed in porch.claim(10):
+        claimed.running()
+        claimed.done()
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from porch_client.channel import Channel
+from porch_client.errors import Misconfigured, from_wire
+from porch_client.model import (
+    Change,
+    Event,
+    NotRegistered,
+    NotReported,
+    Pipeline,
+    Registered,
+    Reported,
+    Task,
+    Token,
+)
+from porch_client.settings import Settings
+from porch_client.submission import Submission
+
+
+class Unchanged:
+    """Says of a policy: leave it as it is."""
+
+
+UNCHANGED = Unchanged()
+
+#: A task as named to heartbeat and release: (task_input_id or prefix, attempt, version).
+Held = tuple[str, int | None, str | None]
+
+_PAGE = 1_000
+
+
+class Porch:
+    """One connection to porch. It belongs to one thread; a process may have several.
+
+    Every method raises errors.Refused when a rule says no, and errors.Unreachable when no answer
+    came within ``timeout`` seconds; the request may then still be carried out, and repeating it is
+    safe. ``pipeline`` may be left out where the token is of one pipeline, and ``version`` where the
+    pipeline has just one.
+    """
+
+    def __init__(
+        self,
+        broker: str,
+        token: str | None,
+        *,
+        result: str | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self._channel = Channel(broker, result, token, timeout)
+
+    @classmethod
+    def from_environment(cls) -> Porch:
+        """As PORCH_BROKER_URL, PORCH_RESULT_URL, PORCH_TOKEN and PORCH_TIMEOUT say."""
+        settings = Settings.from_environment()
+        if settings.broker_url is None:
+            raise Misconfigured(
+                "no_broker",
+                "PORCH_BROKER_URL is not set",
+                "`porch-server up` tells it: `. STATE_DIR/env.sh`",
+            )
+        return cls(
+            settings.broker_url,
+            settings.token,
+            result=settings.result_url,
+            timeout=settings.timeout,
+        )
+
+    def __enter__(self) -> Porch:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the connections; the next call makes new ones."""
+        self._channel.close()
+
+    # Work -----------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        definitions: Iterable[Any],
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        priority: int = 0,
+    ) -> Iterator[Registered | NotRegistered]:
+        """Register definitions (JSON objects); yield how each stands, in order.
+
+        Works for iterables of any length in constant memory: definitions are read as answers are
+        taken. What has been yielded is committed in PostgreSQL. A definition that is refused is
+        yielded as NotRegistered and does not keep the others out; an element that is itself a
+        PorchError is passed through at its position.
+        """
+        return Submission(self._channel, pipeline, version, priority).run(definitions)
+
+    def submit_one(
+        self,
+        task_input: Mapping[str, Any],
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        priority: int = 0,
+    ) -> Registered:
+        """Register one definition; raises the refusal."""
+        (answer,) = self.submit([task_input], pipeline=pipeline, version=version, priority=priority)
+        if isinstance(answer, NotRegistered):
+            raise answer.error
+        return answer
+
+    def claim(
+        self,
+        n: int = 1,
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        request_id: str | None = None,
+    ) -> list[Claimed]:
+        """Take up to ``n`` PENDING tasks, so that nobody else gets them.
+
+        The same ``request_id`` (a UUID) gets the same tasks again, and no more: give one of your
+        own to be able to ask again after Unreachable, or to release what you never saw.
+        """
+        answer = self._ask(
+            "claim",
+            "porch.claim",
+            {"pipeline": pipeline, "version": version, "n": n},
+            about=f"n={n}",
+            request_id=request_id,
+        )
+        return [Claimed(Task.from_wire(sent), self) for sent in answer["tasks"]]
+
+    def update(
+        self,
+        changes: Iterable[Change],
+        *,
+        pipeline: str | None = None,
+        request_id: str | None = None,
+    ) -> list[Reported | NotReported]:
+        """Report RUNNING, DONE or FAILED of any number of tasks; what became of each, in order."""
+        sent = [
+            {
+                "task": change.task,
+                "version": change.version,
+                "attempt": change.attempt,
+                "status": change.status,
+                "message": change.message,
+            }
+            for change in changes
+        ]
+        answer = self._ask(
+            "update",
+            "porch.update",
+            {"pipeline": pipeline, "changes": sent},
+            about=f"n={len(sent)}",
+            request_id=request_id,
+        )
+        return _reports(answer)
+
+    def heartbeat(
+        self, tasks: Iterable[Held], *, pipeline: str | None = None
+    ) -> list[Reported | NotReported]:
+        """Say that their holder is alive: extends the leases."""
+        named = [_held(held) for held in tasks]
+        body = {"pipeline": pipeline, "tasks": named}
+        return _reports(self._ask("heartbeat", "porch.update", body, about=f"n={len(named)}"))
+
+    def release(
+        self,
+        tasks: Iterable[Held] = (),
+        *,
+        claim: str | None = None,
+        pipeline: str | None = None,
+        message: str | None = None,
+    ) -> list[Reported | NotReported]:
+        """Give tasks back; they are PENDING again.
+
+        ``claim``: the request_id of a claim, of which everything that has not been started is given
+        back; a claim that is still under way will be handed nothing.
+        """
+        named = [_held(held) for held in tasks]
+        body = {"pipeline": pipeline, "tasks": named, "claim": claim, "message": message}
+        return _reports(self._ask("release", "porch.claim", body, about=f"n={len(named)}"))
+
+    def rerun(
+        self,
+        task: str,
+        *,
+        status: str,
+        attempt: int,
+        version: str | None = None,
+        pipeline: str | None = None,
+        reason: str | None = None,
+        force: bool = False,
+    ) -> Reported:
+        """Make finished work PENDING again, if it is still in the status and attempt you saw."""
+        body = _decision(task, version, pipeline, status, attempt, reason)
+        return _report(self._ask("rerun", "porch.update", {**body, "force": force}))
+
+    def cancel(
+        self,
+        task: str,
+        *,
+        status: str,
+        attempt: int,
+        version: str | None = None,
+        pipeline: str | None = None,
+        reason: str | None = None,
+    ) -> Reported:
+        """Cancel work that is not finished, if it is still in the status and attempt you saw."""
+        body = _decision(task, version, pipeline, status, attempt, reason)
+        return _report(self._ask("cancel", "porch.update", body))
+
+    # Looking --------------------------------------------------------------------------------
+
+    def show(
+        self, task: str, *, version: str | None = None, pipeline: str | None = None
+    ) -> tuple[Task, list[Event]]:
+        """One task with its events, oldest first. ``task`` may be a prefix."""
+        body = {"pipeline": pipeline, "version": version, "task": task}
+        answer = self._ask("show", "porch.query", body)
+        return Task.from_wire(answer["task"]), [Event.from_wire(e) for e in answer["events"]]
+
+    def list(
+        self,
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        status: Sequence[str] = (),
+        since: str | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Task]:
+        """The tasks that fit, in order of registration, fetched page by page.
+
+        ``since``: changed at or after this time (ISO 8601 with offset); ``text``: in the input.
+        """
+        body = _search(pipeline, version, status, since, text)
+        after: int | None = 0
+        while after is not None and (limit is None or limit > 0):
+            size = _PAGE if limit is None else min(_PAGE, limit)
+            page = self._ask("list", "porch.query", {**body, "after": after, "limit": size})
+            yield from (Task.from_wire(sent) for sent in page["tasks"])
+            after = page["next"]
+            limit = None if limit is None else limit - len(page["tasks"])
+
+    def count(
+        self,
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        status: Sequence[str] = (),
+        since: str | None = None,
+        text: str | None = None,
+    ) -> dict[str, int]:
+        """How many tasks fit, per status; statuses with none are left out."""
+        body = _search(pipeline, version, status, since, text)
+        counts: dict[str, int] = self._ask("count", "porch.query", body)["counts"]
+        return counts
+
+    def pipelines(self) -> Sequence[Pipeline]:
+        """All pipelines, with their tasks counted."""
+        return self._pipelines("pipelines", {})
+
+    def pipeline(self, name: str) -> Pipeline:
+        """One pipeline, with its tasks counted."""
+        return self._pipelines("pipelines", {"pipeline": name})[0]
+
+    # Administration -------------------------------------------------------------------------
+
+    def register_pipeline(self, name: str, *, uri: str, version: str) -> Pipeline:
+        """Add a pipeline (admin). The same again is no error."""
+        body = {"pipeline": name, "uri": uri, "version": version}
+        return self._pipelines("register_pipeline", body)[0]
+
+    def add_version(self, name: str, version: str) -> Pipeline:
+        """Add a version to a pipeline (admin)."""
+        return self._pipelines("add_version", {"pipeline": name, "version": version})[0]
+
+    def set_policy(
+        self,
+        name: str,
+        *,
+        lease: int | Unchanged | None = UNCHANGED,
+        max_attempts: int | Unchanged | None = UNCHANGED,
+        identity: str | Unchanged = UNCHANGED,
+    ) -> Pipeline:
+        """Set policies of a pipeline (admin): lease in seconds, max attempts, None for none."""
+        given = {"lease": lease, "max_attempts": max_attempts, "identity": identity}
+        body = {word: value for word, value in given.items() if not isinstance(value, Unchanged)}
+        return self._pipelines("set_policy", {"pipeline": name, **body})[0]
+
+    def issue_token(self, *, pipeline: str | None, description: str) -> tuple[Token, str]:
+        """A new token and its secret (admin); no pipeline makes it an admin token.
+
+        The secret is made here, and only its SHA-256 travels: nobody can ask for it again.
+        """
+        secret = secrets.token_hex(16)
+        body = {
+            "pipeline": pipeline,
+            "digest": sha256(secret.encode()).hexdigest(),
+            "description": description,
+        }
+        return self._tokens("issue_token", body)[0], secret
+
+    def tokens(self, *, pipeline: str | None = None) -> Sequence[Token]:
+        """The tokens of a pipeline, or all (admin); never their secrets."""
+        return self._tokens("tokens", {"pipeline": pipeline})
+
+    def revoke_token(self, token_id: int) -> Token:
+        """Make a token worthless from now on (admin)."""
+        return self._tokens("revoke_token", {"token_id": token_id})[0]
+
+    # ----------------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        verb: str,
+        queue: str,
+        body: Mapping[str, Any],
+        *,
+        about: str = "",
+        request_id: str | None = None,
+    ) -> dict[str, Any]:
+        pending = self._channel.prepare(verb, queue, body, about=about, request_id=request_id)
+        return self._channel.ask(pending)
+
+    def _pipelines(self, verb: str, body: Mapping[str, Any]) -> Sequence[Pipeline]:
+        answer = self._ask(verb, "porch.query", body)
+        return [Pipeline.from_wire(sent) for sent in answer["pipelines"]]
+
+    def _tokens(self, verb: str, body: Mapping[str, Any]) -> Sequence[Token]:
+        return [Token.from_wire(sent) for sent in self._ask(verb, "porch.query", body)["tokens"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A task in our hands, in one attempt. Reports carry the attempt, so a late one is refused."""
+
+    task: Task
+    _porch: Porch = field(repr=False, compare=False)
+
+    @property
+    def pipeline(self) -> str:
+        return self.task.pipeline
+
+    @property
+    def version(self) -> str:
+        return self.task.version
+
+    @property
+    def task_input_id(self) -> str:
+        return self.task.task_input_id
+
+    @property
+    def task_input(self) -> dict[str, Any]:
+        return self.task.task_input
+
+    @property
+    def attempt(self) -> int:
+        return self.task.attempt
+
+    def running(self, message: str | None = None) -> Reported:
+        """Report that work has begun."""
+        return self._report("RUNNING", message)
+
+    def done(self, message: str | None = None) -> Reported:
+        """Report success."""
+        return self._report("DONE", message)
+
+    def failed(self, message: str | None = None) -> Reported:
+        """Report failure; the message is what explains it later."""
+        return self._report("FAILED", message)
+
+    def heartbeat(self) -> Reported:
+        """Say that we are alive: extends the lease."""
+        return _or_raise(self._porch.heartbeat([self._held], pipeline=self.pipeline)[0])
+
+    def release(self, message: str | None = None) -> Reported:
+        """Give it back unfinished."""
+        return _or_raise(
+            self._porch.release([self._held], pipeline=self.pipeline, message=message)[0]
+        )
+
+    @property
+    def _held(self) -> Held:
+        return (self.task_input_id, self.attempt, self.version)
+
+    def _report(self, status: str, message: str | None) -> Reported:
+        change = Change(self.task_input_id, status, self.attempt, message, self.version)
+        return _or_raise(self._porch.update([change], pipeline=self.pipeline)[0])
+
+
+def _or_raise(answer: Reported | NotReported) -> Reported:
+    if isinstance(answer, NotReported):
+        raise answer.error
+    return answer
+
+
+def _reports(answer: Mapping[str, Any]) -> list[Reported | NotReported]:
+    return [
+        NotReported(position, from_wire(sent["error"])) if "error" in sent else Reported(**sent)
+        for position, sent in enumerate(answer["results"])
+    ]
+
+
+def _report(answer: Mapping[str, Any]) -> Reported:
+    return _or_raise(_reports(answer)[0])
+
+
+def _held(held: Held) -> dict[str, Any]:
+    task, attempt, version = held
+    return {"task": task, "attempt": attempt, "version": version}
+
+
+def _decision(
+    task: str,
+    version: str | None,
+    pipeline: str | None,
+    status: str,
+    attempt: int,
+    reason: str | None,
+) -> dict[str, Any]:
+    return {
+        "pipeline": pipeline,
+        "task": task,
+        "version": version,
+        "status": status,
+        "attempt": attempt,
+        "reason": reason,
+    }
+
+
+def _search(
+    pipeline: str | None,
+    version: str | None,
+    status: Sequence[str],
+    since: str | None,
+    text: str | None,
+) -> dict[str, Any]:
+    return {
+        "pipeline": pipeline,
+        "version": version,
+        "status": list(status),
+        "since": since,
+        "text": text,
+    }

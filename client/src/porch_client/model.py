@@ -1,0 +1,132 @@
+"""The nouns a caller gets back: one frozen class each, built from what the coordinator sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from porch_client.errors import PorchError
+
+Status = Literal["PENDING", "CLAIMED", "RUNNING", "DONE", "FAILED", "CANCELLED"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One submitted definition: ``created`` tells whether it is new; ``status`` is the current one."""
+
+    position: int
+    task_input_id: str
+    status: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotRegistered:
+    """One submitted definition that was refused, by its position in the submission (from 0)."""
+
+    position: int
+    error: PorchError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One definition of work as it stands. Times are ISO 8601 in UTC."""
+
+    pipeline: str
+    version: str
+    task_input_id: str
+    task_input: dict[str, Any]
+    status: str
+    attempt: int
+    priority: int
+    created_at: str
+    updated_at: str
+    lease_until: str | None
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> Task:
+        return cls(**{name: sent[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a task: when, from which status to which, attempt, whose token, where, why."""
+
+    at: str
+    from_status: str | None
+    to_status: str
+    attempt: int
+    token: str | None
+    host: str | None
+    message: str | None
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> Event:
+        return cls(**{name: sent[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What became of one report: ``changed`` is False where it already held."""
+
+    task_input_id: str
+    version: str
+    status: str
+    attempt: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotReported:
+    """One report of several that was refused, by its position (from 0)."""
+
+    position: int
+    error: PorchError
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One report to send: ``task`` is a task_input_id or an unambiguous prefix of one."""
+
+    task: str
+    status: str
+    attempt: int | None = None
+    message: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A thing that can be run. ``lease`` is in seconds; ``counts`` are tasks per status;
+    ``oldest_pending`` is the age in seconds of the oldest PENDING task."""
+
+    name: str
+    uri: str
+    versions: tuple[str, ...]
+    identity: str
+    lease: int | None
+    max_attempts: int | None
+    counts: Mapping[str, int]
+    oldest_pending: float | None
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> Pipeline:
+        fields = {name: sent[name] for name in cls.__dataclass_fields__}
+        return cls(**{**fields, "versions": tuple(sent["versions"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer secret as the coordinator knows it: never the secret. No pipeline means admin."""
+
+    token_id: int
+    pipeline: str | None
+    description: str
+    created_at: str
+    revoked_at: str | None
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> Token:
+        return cls(**{name: sent[name] for name in cls.__dataclass_fields__})

@@ -1,0 +1,126 @@
+"""Submitting any number of definitions: cut into messages, several under way, answers in order."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from porch_client.channel import Channel, Pending
+from porch_client.errors import BadInput, PorchError, from_wire
+from porch_client.model import NotRegistered, Registered
+
+#: Definitions and characters of one message, whichever is reached first. A thousand makes the cost
+#: of a message small beside that of its definitions; more would only take longer to answer.
+CHUNK = 1_000
+CHUNK_CHARACTERS = 1_000_000
+
+#: Messages under way at once: enough to keep two workers busy while the next is being read. This
+#: bounds the memory that a submission of any length takes.
+WINDOW = 4
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some definitions in a row: JSON texts to send, and those that are refused already."""
+
+    start: int
+    size: int = 0
+    texts: list[str] = field(default_factory=list)
+    refused: dict[int, PorchError] = field(default_factory=dict)
+    characters: int = 0
+    pending: Pending | None = None
+
+    def add(self, definition: Any) -> None:
+        """Take the next definition; an error stands for one that could not even be read."""
+        offset = self.size
+        self.size += 1
+        if isinstance(definition, PorchError):
+            self.refused[offset] = definition
+            return
+        try:
+            text = json.dumps(definition, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as error:
+            self.refused[offset] = BadInput(
+                "bad_json",
+                f"definition {self.start + offset} cannot be written as JSON ({error})",
+                "give dicts of text, numbers, booleans, None, lists and dicts",
+            )
+            return
+        self.texts.append(text)
+        self.characters += len(text)
+
+    def full(self) -> bool:
+        return self.size >= CHUNK or self.characters >= CHUNK_CHARACTERS
+
+
+class Submission:
+    """One submission over a channel; iterate over ``run`` to send it and to get the answers."""
+
+    def __init__(
+        self, channel: Channel, pipeline: str | None, version: str | None, priority: int
+    ) -> None:
+        self._channel = channel
+        self._pipeline = pipeline
+        self._version = version
+        self._priority = priority
+
+    def run(self, definitions: Iterable[Any]) -> Iterator[Registered | NotRegistered]:
+        """Send everything; yield one answer per definition, in order."""
+        under_way: deque[Chunk] = deque()
+        for chunk in _chunks(definitions):
+            self._send(chunk)
+            under_way.append(chunk)
+            if len(under_way) >= WINDOW:
+                yield from self._answers(under_way.popleft())
+        while under_way:
+            yield from self._answers(under_way.popleft())
+
+    def _send(self, chunk: Chunk) -> None:
+        if not chunk.texts:
+            return
+        body = {
+            "pipeline": self._pipeline,
+            "version": self._version,
+            "priority": self._priority,
+        }
+        chunk.pending = self._channel.prepare(
+            "submit",
+            "porch.submit",
+            body,
+            encoded={"definitions": "[" + ",".join(chunk.texts) + "]"},
+            about=f"n={len(chunk.texts)}",
+        )
+        chunk.texts.clear()
+        self._channel.send(chunk.pending)
+
+    def _answers(self, chunk: Chunk) -> Iterator[Registered | NotRegistered]:
+        results: list[dict[str, Any]] = []
+        if chunk.pending is not None:
+            results = self._channel.wait(chunk.pending)["results"]
+        answers = iter(results)
+        for offset in range(chunk.size):
+            position = chunk.start + offset
+            if offset in chunk.refused:
+                yield NotRegistered(position, chunk.refused[offset])
+                continue
+            result = next(answers)
+            if "error" in result:
+                yield NotRegistered(position, from_wire(result["error"]))
+            else:
+                yield Registered(
+                    position, result["task_input_id"], result["status"], result["created"]
+                )
+
+
+def _chunks(definitions: Iterable[Any]) -> Iterator[Chunk]:
+    chunk = Chunk(0)
+    for definition in definitions:
+        chunk.add(definition)
+        if chunk.full():
+            yield chunk
+            chunk = Chunk(chunk.start + chunk.size)
+    if chunk.size:
+        yield chunk
