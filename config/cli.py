@@ -1,0 +1,101 @@
+"""``porch-server``: the commands of whoever runs porch."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from config import demo as demonstration
+from config.logs import configure_logging
+from config.settings import Settings
+from config.up import up as run_everything
+from config.wiring import issue_admin_token, worker_argv
+from coordinator.errors import PorchError
+from db.migrate import upgrade
+
+QUEUES = "porch.submit,porch.claim,porch.update,porch.query"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Run porch, which makes sure that a pipeline runs once and only once for each definition.
+
+    Settings are environment variables: PORCH_DATABASE_URL, PORCH_BROKER_URL, PORCH_RESULT_URL,
+    PORCH_STATE_DIR, PORCH_MAX_INPUT_BYTES.
+    """
+
+
+@cli.command()
+@click.option("--json", "json_output", is_flag=True, help="Print one JSON line when all is ready.")
+def up(json_output: bool) -> None:
+    """Run everything on this machine until Ctrl-C.
+
+    PostgreSQL and Valkey are started here unless PORCH_DATABASE_URL and PORCH_BROKER_URL say where
+    they are. Their data stay in PORCH_STATE_DIR.
+    """
+    run_everything(Settings.from_environment(), json_output)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the schema that this release needs."""
+    configure_logging()
+    upgrade(Settings.from_environment().required("database_url"))
+    click.echo("the database is ready", err=True)
+
+
+@cli.command()
+@click.option("--queues", default=QUEUES, show_default=True, help="Which requests to take.")
+@click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1, 256))
+@click.option("--name", default="porch", show_default=True, help="Unique on its host.")
+def worker(queues: str, concurrency: int, name: str) -> None:
+    """Run a coordinator worker in the foreground; any number of them, on any hosts.
+
+    Several workers with queues of their own keep a flood of submissions from delaying claims.
+    """
+    settings = Settings.from_environment()
+    settings.required("database_url")
+    settings.required("broker_url")
+    argv = worker_argv(queues, concurrency, name)
+    os.execv(argv[0], argv)  # noqa: S606
+
+
+@cli.group()
+def token() -> None:
+    """Tokens, for whoever has access to the database."""
+
+
+@token.command("issue")
+@click.option("--admin", is_flag=True, required=True, help="An administrator's token.")
+@click.option("--description", default="admin", show_default=True)
+def issue(admin: bool, description: str) -> None:
+    """Print a new admin token, once; the database keeps only a hash of it.
+
+    Tokens of pipelines are issued with `porch token issue --pipeline NAME`.
+    """
+    del admin  # said for clarity: the only kind that this command issues
+    url = Settings.from_environment().required("database_url")
+    click.echo(issue_admin_token(url, description))
+
+
+@cli.command()
+@click.option("--input", "sheet", type=click.Path(exists=True, dir_okay=False), help="CSV file.")
+@click.option("--key", default="Run,LibraryLayout,Platform", show_default=True)
+def demo(sheet: str | None, key: str) -> None:
+    """Watch thousands of definitions run exactly once, on servers of its own.
+
+    Racing wrappers submit them twice, several batch scripts drain them at once, some fail and are
+    run again. Exits 0 only if every definition ran exactly once.
+    """
+    sys.exit(demonstration.run(sheet, key))
+
+
+def main() -> None:
+    """The entry point: errors of ours are one line on stderr, and exit status 1."""
+    try:
+        cli(prog_name="porch-server")
+    except PorchError as error:
+        click.echo(f"porch-server: {error}", err=True)
+        sys.exit(1)

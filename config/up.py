@@ -1,0 +1,190 @@
+"""``porch-server up``: everything on this machine, started in order, stopped together.
+
+1. lock the state directory; 2. start the servers that no URL is configured for; 3. migrate;
+4. issue the first admin token; 5. start the workers; 6. say how to reach it all; 7. keep it
+running until a signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from kombu.utils.url import maybe_sanitize_url
+from sqlalchemy.engine import make_url
+
+from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
+from config.embedded_postgres import start_postgres
+from config.embedded_valkey import start_valkey
+from config.private_files import write_private
+from config.processes import Child, Family, Program
+from config.server_home import server_home
+from config.settings import Settings
+from config.signals import Stopped, StopSignals
+from config.state import State
+from config.supervision import keep_running
+from config.system_user import server_user
+from config.wiring import issue_admin_token, worker_argv
+from db.migrate import upgrade
+
+_WORKER_STAGE = 0
+# A worker finishes or hands back its messages within 10 s of SIGTERM.
+_WORKER_STOP_SECONDS = 20.0
+_WORKER_READY_SECONDS = 60.0
+_CONCURRENCY = 2
+# Two, so that a flood of submissions does not keep claims and reports waiting.
+_WORKERS = {"submit": "porch.submit", "claim": "porch.claim,porch.update,porch.query"}
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where everything is reached, passwords included."""
+
+    database: str
+    broker: str
+    result: str
+
+
+def up(settings: Settings, json_output: bool) -> None:
+    """Run everything until SIGINT, SIGTERM or SIGHUP; returns when all of it is stopped.
+
+    Prints, once ready, one JSON line or a few lines to read. Raises PorchError when something
+    cannot be started or keeps dying; nothing is left running then either.
+    """
+    with (
+        StopSignals() as stop,
+        contextlib.suppress(Stopped),
+        State(settings.state_dir, stop.pause) as state,
+        Family(state.lock, state.children, stop.pause) as family,
+    ):
+        try:
+            urls = _start_servers(settings, state, family)
+            with stop.interrupting():
+                upgrade(urls.database)
+            new_token = _ensure_admin_token(urls, state)
+            _write_env_sh(urls, state)
+            _start_workers(urls, state, family)
+            if json_output:
+                _print(_as_json(urls, state, family))
+            else:
+                _print(_as_text(urls, state, new_token))
+            keep_running(family, vital=("postgres", "valkey"), say=_say)
+        except Stopped:
+            _say("stopping")
+            raise
+
+
+def worker_ready(family: Family, child: Child, ready_file: Path) -> None:
+    """Wait for the worker to make its ready file; raises ProgramDied with the end of its log."""
+    family.wait_until(child, ready_file.exists, _WORKER_READY_SECONDS)
+
+
+def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
+    """Start an embedded server for each URL that is not configured."""
+    database, broker = settings.database_url, settings.broker_url
+    if not (database and broker):
+        user = server_user()
+        home = server_home(state, user)
+        if not database:
+            _say("starting PostgreSQL")
+            database = start_postgres(family, state, home, user, POSTGRES_STAGE).url
+        if not broker:
+            _say("starting Valkey")
+            broker = start_valkey(family, state, home, user, VALKEY_STAGE).url
+    return Urls(database, broker, settings.result_url or broker)
+
+
+def _ensure_admin_token(urls: Urls, state: State) -> str | None:
+    """Issue the first admin token; None if there is one already.
+
+    Killed between issuing and writing, the next start issues another: a token that nobody ever
+    saw does no harm, an installation without one does.
+    """
+    if state.admin_token.exists():
+        return None
+    token = issue_admin_token(urls.database, "first admin token, made by porch-server up")
+    write_private(state.admin_token, token + "\n")
+    return token
+
+
+def _write_env_sh(urls: Urls, state: State) -> None:
+    values = {
+        "PORCH_BROKER_URL": urls.broker,
+        "PORCH_RESULT_URL": urls.result,
+        "PORCH_TOKEN": state.admin_token.read_text().strip(),
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    write_private(state.env_sh, "".join(lines))
+
+
+def _start_workers(urls: Urls, state: State, family: Family) -> None:
+    _say("starting workers")
+    started = []
+    for name, queues in _WORKERS.items():
+        ready_file = state.path / f"worker.{name}.ready"
+        ready_file.unlink(missing_ok=True)
+        program = Program(
+            name=f"worker.{name}",
+            argv=worker_argv(queues, _CONCURRENCY, name),
+            env={
+                **os.environ,
+                "PORCH_DATABASE_URL": urls.database,
+                "PORCH_BROKER_URL": urls.broker,
+                "PORCH_RESULT_URL": urls.result,
+                "PORCH_READY_FILE": str(ready_file),
+            },
+            cwd=Path.cwd(),  # so that relative paths in the environment keep their meaning
+            log=state.log(f"worker.{name}"),
+            stage=_WORKER_STAGE,
+            stop_signal=signal.SIGTERM,
+            stop_seconds=_WORKER_STOP_SECONDS,
+        )
+        started.append((family.start(program), ready_file))
+    for child, ready_file in started:
+        worker_ready(family, child, ready_file)
+
+
+def _as_json(urls: Urls, state: State, family: Family) -> str:
+    return json.dumps(
+        {
+            "database_url": urls.database,
+            "broker_url": urls.broker,
+            "result_url": urls.result,
+            "admin_token": state.admin_token.read_text().strip(),
+            "pids": {child.program.name: child.pid for child in family.children},
+        }
+    )
+
+
+def _as_text(urls: Urls, state: State, new_token: str | None) -> str:
+    """For a terminal, whose contents end up in logs: no password, and the token only once."""
+    lines = [
+        "porch is ready",
+        f"  database   {make_url(urls.database).render_as_string(hide_password=True)}",
+        f"  broker     {maybe_sanitize_url(urls.broker)}",
+        f"  logs       {state.path}",
+    ]
+    if new_token:
+        lines.append(f"  admin token (shown this once, kept in {state.admin_token}): {new_token}")
+    lines += [
+        "",
+        f"In another terminal:  . {shlex.quote(str(state.env_sh))}",
+        "Ctrl-C stops everything.",
+    ]
+    return "\n".join(lines)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"porch-server: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,66 @@
+"""Builders: what tests need, made in one line each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from coordinator.access import digest, new_secret
+from coordinator.model import Pipeline, Task
+from coordinator.requests import Caller
+from coordinator.service import Coordinator
+from coordinator.status import Status
+
+_numbers = count(1)
+
+
+def unique(word: str) -> str:
+    """A name that no other test has."""
+    return f"{word}-{uuid4().hex[:8]}"
+
+
+def definition(**fields: Any) -> dict[str, Any]:
+    """A definition of work unlike any other, unless ``fields`` make it so."""
+    return {"run": next(_numbers), **fields} if "run" not in fields else fields
+
+
+def definitions(n: int) -> list[dict[str, Any]]:
+    """``n`` different definitions."""
+    return [definition() for _ in range(n)]
+
+
+def caller(secret: str | None) -> Caller:
+    """A caller with a request of its own."""
+    return Caller(secret, uuid4(), "test-host")
+
+
+def admin(porch: Coordinator) -> str:
+    """The secret of a new admin token."""
+    secret = new_secret()
+    porch.ledger.add_token(digest(secret), None, "test admin")
+    return secret
+
+
+def pipeline(porch: Coordinator, *versions: str, name: str | None = None) -> tuple[str, str]:
+    """A new pipeline: its name, and the secret of a token for it."""
+    boss, name, secret = admin(porch), name or unique("pipeline"), new_secret()
+    first, *others = versions or ("1.0",)
+    porch.register_pipeline(caller(boss), name, uri="https://example.org/p", version=first)
+    for version in others:
+        porch.add_version(caller(boss), name, version)
+    porch.add_token(caller(boss), digest(secret), pipeline=name, description="test token")
+    return name, secret
+
+
+def a_pipeline(*versions: str, pipeline_id: int = 1) -> Pipeline:
+    """A Pipeline that is in no ledger."""
+    name = f"pipeline-{pipeline_id}"
+    return Pipeline(pipeline_id, name, "https://example.org/p", versions, "version", None, None)
+
+
+def a_task(key: bytes = b"\1" * 32, version: str = "1.0") -> Task:
+    """A Task that is in no ledger."""
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    return Task(1, "pipeline-1", version, key, {"run": 1}, Status.PENDING, 0, 0, at, at, None)

@@ -1,0 +1,288 @@
+"""``porch-server up``: all of it starts, all of it stops, whatever interrupts it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+
+from config.embedded import embedded_servers
+from config.lifeline import running
+from config.server_home import remove_state_dir
+
+ROOT = Path(__file__).parents[2]
+
+UP = """
+import sys
+from config.settings import Settings
+from config.up import up
+from coordinator.errors import PorchError
+try:
+    up(Settings.from_environment(), json_output="--json" in sys.argv)
+except PorchError as error:
+    sys.exit(f"porch-server: {error}")
+"""
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "state"
+    yield path
+    remove_state_dir(path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """One that runs all the time, for the tests that only look: its directory, its line."""
+    path = tmp_path_factory.mktemp("up") / "state"
+    with _up(path, "--json") as process:
+        yield path, _line(process)
+    remove_state_dir(path)
+
+
+def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any]]) -> None:
+    path, line = shared
+    assert list(line) == ["database_url", "broker_url", "result_url", "admin_token", "pids"]
+    assert line["result_url"] == line["broker_url"]
+    assert list(line["pids"]) == ["postgres", "valkey", "worker.submit", "worker.claim"]
+    assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
+    assert _ask(line["database_url"], "SELECT count(*) FROM porch.token") == 1
+    assert (path / "admin-token").read_text().strip() == line["admin_token"]
+
+
+def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) -> None:
+    path, line = shared
+    shown = subprocess.run(
+        ["sh", "-c", f". {shlex.quote(str(path / 'env.sh'))}; env"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert f"PORCH_BROKER_URL={line['broker_url']}" in shown
+    assert f"PORCH_RESULT_URL={line['result_url']}" in shown
+    assert f"PORCH_TOKEN={line['admin_token']}" in shown
+
+
+def test_every_file_is_the_owners_alone(shared: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = shared
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert [file.name for file in path.iterdir() if file.stat().st_mode & 0o077] == []
+
+
+def test_a_second_one_is_refused_and_disturbs_nothing(shared: tuple[Path, dict[str, Any]]) -> None:
+    path, line = shared
+    with _up(path) as second:
+        _, errors = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert errors.startswith("porch-server: state_dir_in_use: ")
+    assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
+
+
+def test_a_worker_that_is_killed_is_started_again(shared: tuple[Path, dict[str, Any]]) -> None:
+    path, line = shared
+    os.kill(line["pids"]["worker.submit"], signal.SIGKILL)
+    _wait_until(
+        lambda: _recorded(path).get("worker.submit") not in {None, line["pids"]["worker.submit"]}
+    )
+    assert _recorded(path)["worker.claim"] == line["pids"]["worker.claim"]
+
+
+def test_a_server_that_is_killed_comes_back_with_its_data(state_dir: Path) -> None:
+    with _up(state_dir, "--json") as process:
+        line = _line(process)
+        _ask(line["database_url"], "CREATE TABLE kept AS SELECT 42 AS answer")
+        os.kill(line["pids"]["postgres"], signal.SIGKILL)
+        _wait_until(lambda: _answers(line["database_url"], "SELECT answer FROM kept", 42))
+
+
+def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> None:
+    outputs = []
+    for _ in range(2):
+        with _up(state_dir) as process:
+            _wait_for_text(process, "Ctrl-C stops everything.", outputs)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+    token = (state_dir / "admin-token").read_text().strip()
+    kept = json.loads((state_dir / "state.json").read_text())
+    assert token in outputs[0]
+    assert token not in outputs[1]
+    for output in outputs:
+        assert kept["postgres_password"] not in output
+        assert kept["valkey_password"] not in output
+        assert str(state_dir / "env.sh") in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything_cleanly(state_dir: Path, number: signal.Signals) -> None:
+    with _up(state_dir, "--json") as process:
+        started = _identities(_line(process)["pids"].values())
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+        assert not any(running(*each) for each in started)
+        _wait_until(lambda: _left_behind(state_dir) == [], 2)
+    assert "database system is shut down" in (state_dir / "postgresql.log").read_text()
+
+
+def test_being_killed_leaves_nothing_running(state_dir: Path) -> None:
+    with _up(state_dir, "--json") as process:
+        started = _identities(_line(process)["pids"].values())
+        process.kill()
+        process.wait()
+        _wait_until(lambda: not any(running(*each) for each in started))
+        _wait_until(lambda: _left_behind(state_dir) == [])
+
+
+# Condition: a file that appears on the way. Each is a different step of the start.
+@pytest.mark.parametrize(
+    "appears",
+    ["lock", "initdb.log", "postgresql.log", "valkey.log", "admin-token", "worker.claim.log"],
+)
+def test_a_signal_half_way_through_the_start_leaves_nothing_running(
+    state_dir: Path, appears: str
+) -> None:
+    with _up(state_dir, "--json") as process:
+        _wait_until((state_dir / appears).exists)
+        process.terminate()
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert output == ""
+        assert _left_behind(state_dir) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8, 1.5])
+def test_being_killed_half_way_through_the_start_leaves_nothing_running(
+    state_dir: Path, seconds: float
+) -> None:
+    with _up(state_dir, "--json") as process:
+        _wait_until((state_dir / "lock").exists)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        _wait_until(lambda: _left_behind(state_dir) == [])
+
+
+def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    try:
+        with embedded_servers(elsewhere) as servers:
+            urls = {
+                "PORCH_DATABASE_URL": servers.database_url,
+                "PORCH_BROKER_URL": servers.broker_url,
+            }
+            with _up(state_dir, "--json", **urls) as process:
+                line = _line(process)
+                assert line["database_url"] == servers.database_url
+                assert line["broker_url"] == servers.broker_url
+                assert list(line["pids"]) == ["worker.submit", "worker.claim"]
+                process.terminate()
+                assert process.wait(timeout=60) == 0
+            assert _ask(servers.database_url, "SELECT 1") == 1
+    finally:
+        remove_state_dir(elsewhere)
+
+
+@contextlib.contextmanager
+def _up(state_dir: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PORCH_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", UP, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**kept, "PYTHONPATH": str(ROOT), "PORCH_STATE_DIR": str(state_dir), **environment},
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=60)
+            process.kill()
+
+
+def _line(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    text = process.stdout.readline()
+    assert text, process.stderr.read()
+    line: dict[str, Any] = json.loads(text)
+    return line
+
+
+def _wait_for_text(process: subprocess.Popen[str], ending: str, outputs: list[str]) -> None:
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if ending in line:
+            break
+    outputs.append("".join(lines))
+    assert ending in outputs[-1]
+
+
+def _recorded(state_dir: Path) -> dict[str, int]:
+    children = json.loads((state_dir / "children.json").read_text())
+    return {child["name"]: child["pid"] for child in children}
+
+
+def _identities(pids: Any) -> list[tuple[int, float]]:
+    return [(pid, psutil.Process(pid).create_time()) for pid in pids]
+
+
+def _ask(url: str, statement: str) -> object:
+    """Run one statement; its first value, if it has one."""
+    dsn = url.replace("postgresql+psycopg2", "postgresql")
+    with contextlib.closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0] if cursor.description else None
+
+
+def _answers(url: str, statement: str, answer: object) -> bool:
+    try:
+        return _ask(url, statement) == answer
+    except psycopg2.OperationalError:
+        return False
+
+
+def _left_behind(state_dir: Path) -> list[str]:
+    """Processes that belong to this state directory, by their arguments or working directory."""
+    places = [str(state_dir)]
+    with contextlib.suppress(FileNotFoundError):
+        if home := json.loads((state_dir / "state.json").read_text())["server_home"]:
+            places.append(home)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            told = [
+                *process.cmdline(),
+                process.cwd(),
+                process.environ().get("PORCH_READY_FILE", ""),
+            ]
+            if process.pid != os.getpid() and any(
+                place in text for place in places for text in told
+            ):
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
