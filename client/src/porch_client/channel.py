@@ -13,16 +13,21 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from celery import Celery
+from celery.app.backends import BACKEND_ALIASES
 from celery.exceptions import TimeoutError as NoResultYet
+from celery.result import AsyncResult
 from kombu.exceptions import ChannelError, OperationalError
-from redis.exceptions import AuthenticationError, RedisError
+from kombu.transport import TRANSPORT_ALIASES
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from porch_client.errors import (
     BrokerAway,
@@ -42,8 +47,8 @@ RESEND_AFTER = 10.0
 #: What a lost or refused connection looks like, seen through Celery, kombu and redis-py. Celery
 #: wraps the second failure of its result consumer in a RuntimeError.
 _CONNECTION_LOST = (OperationalError, RedisError, OSError, RuntimeError)
-
-_CONNECT_SECONDS = 3
+_NOT_CONNECTED = (ConnectionRefusedError, socket.gaierror)
+_TIMED_OUT = (OperationalError, RedisTimeout, TimeoutError, RuntimeError)
 
 
 @dataclass(slots=True)
@@ -56,6 +61,7 @@ class Pending:
     about: str
     request_id: str
     sent: bool = False
+    perhaps_sent: bool = False
     lost: Exception | None = field(default=None, repr=False)
 
 
@@ -63,20 +69,23 @@ class Channel:
     """The way to one broker with one token. ``timeout``: seconds that one answer may take."""
 
     def __init__(self, broker: str, result: str | None, token: str | None, timeout: float) -> None:
-        for what, url in (("PORCH_BROKER_URL", broker), ("PORCH_RESULT_URL", result)):
-            if url is not None and not urlsplit(url).scheme:
-                raise Misconfigured(
-                    "no_broker", f"{what} is not a URL", "redis://:password@host:6379/0, say"
-                )
+        _check("PORCH_BROKER_URL", broker, TRANSPORT_ALIASES)
+        _check("PORCH_RESULT_URL", result or broker, BACKEND_ALIASES)
         self.timeout = timeout
+        # One operation on a connection that has gone silent may take this long, so that the whole
+        # stays within the timeout.
+        self._patience = min(10.0, max(0.5, timeout / 4))
         self._broker = broker
         self._result = result or broker
         self._token = token
         self._host = socket.gethostname()
         self._app: Celery | None = None
+        self._results: dict[str, AsyncResult] = {}
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Give up the connections, and the answers that are still expected over them."""
+        for request_id in list(self._results):
+            self._drop_result(request_id)
         app, self._app = self._app, None
         if app is not None:
             app.close()
@@ -102,14 +111,14 @@ class Channel:
         return Pending(verb, queue, text, shown, request_id or str(uuid4()))
 
     def send(self, pending: Pending) -> None:
-        """Publish the request; a broker that is away is met again in ``wait``."""
+        """Publish the request without waiting; a broker that is away is met again in ``wait``."""
         try:
             self._publish(pending)
         except _CONNECTION_LOST as lost:
             self._forget_connections(pending, lost)
 
     def wait(self, pending: Pending) -> dict[str, Any]:
-        """The answer to a request, within the timeout from now.
+        """The answer to a request, within the timeout from now; publishes it where it must.
 
         Raises the coordinator's refusal as a typed error, or Unreachable, saying what is away.
         """
@@ -127,19 +136,21 @@ class Channel:
                 self._forget_connections(pending, lost)
                 time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
                 pause = min(2 * pause, 2.0)
+                if isinstance(lost, _TIMED_OUT) and deadline - time.monotonic() < self._patience:
+                    break
             else:
                 return _opened(answer)
         raise self._diagnosis(pending)
 
     def ask(self, pending: Pending) -> dict[str, Any]:
-        """Send and wait."""
-        self.send(pending)
+        """The answer to a request that has not been sent yet: see ``wait``."""
         return self.wait(pending)
 
     # ----------------------------------------------------------------------------------------
 
     def _publish(self, pending: Pending) -> None:
-        self._celery().send_task(
+        # Held until the answer is there: a result that is dropped ends its subscription.
+        self._results[pending.request_id] = self._celery().send_task(
             f"porch.{pending.verb}",
             args=[pending.text],
             task_id=pending.request_id,
@@ -149,18 +160,31 @@ class Channel:
             kwargsrepr="",
             retry=False,
         )
-        pending.sent = True
+        pending.sent = pending.perhaps_sent = True
         pending.lost = None
 
     def _get(self, pending: Pending, seconds: float) -> Any:
-        result = self._celery().AsyncResult(pending.request_id)
+        result = self._results.get(pending.request_id)
+        if result is None:
+            result = self._celery().AsyncResult(pending.request_id)
+            self._results[pending.request_id] = result
         answer = result.get(timeout=seconds, propagate=False)
-        result.forget()
+        # A wrapper's Redis user may be one that must not delete; the answer expires by itself.
+        with suppress(ResponseError):
+            result.forget()
+        self._drop_result(pending.request_id)
         return answer
+
+    def _drop_result(self, request_id: str) -> None:
+        """Forget an expected answer. Its finalizer would talk to the broker once more, and print
+        a traceback where that has gone away; without a backend it keeps still."""
+        result = self._results.pop(request_id, None)
+        if result is not None:
+            result.backend = None
 
     def _celery(self) -> Celery:
         if self._app is None:
-            self._app = _make_app(self._broker, self._result)
+            self._app = _make_app(self._broker, self._result, self._patience)
         return self._app
 
     def _forget_connections(self, pending: Pending, lost: Exception) -> None:
@@ -169,12 +193,14 @@ class Channel:
         Only the request in hand is published again at once; others that are under way are asked
         for again, and published again when they stay unanswered.
         """
-        if isinstance(lost, AuthenticationError) or "invalid username-password" in str(lost):
+        if any(isinstance(cause, AuthenticationError) for cause in _causes(lost)):
             raise Misconfigured(
                 "broker_refused",
-                f"the broker at {_shown(self._broker)} refuses the password",
-                "check PORCH_BROKER_URL",
+                f"the broker at {_shown(self._broker)} refuses the password, or wants one",
+                "check PORCH_BROKER_URL: redis://:password@host:6379/0",
             ) from lost
+        refused = any(isinstance(cause, _NOT_CONNECTED) for cause in _causes(lost))
+        pending.perhaps_sent = pending.perhaps_sent or not refused
         pending.sent, pending.lost = False, lost
         self.close()
 
@@ -183,11 +209,11 @@ class Channel:
         waited = f"no answer within {self.timeout:g} s"
         again = "it may still be carried out; repeating it is safe"
         if pending.lost is not None:
-            cause = str(pending.lost).splitlines()[0] if str(pending.lost) else ""
+            sent = again if pending.perhaps_sent else "nothing was sent"
             return BrokerAway(
                 "broker_away",
-                f"cannot reach the broker at {_shown(self._broker)} ({cause[:200]})",
-                f"is it running, and PORCH_BROKER_URL right? {again}",
+                f"cannot reach the broker at {_shown(self._broker)} ({_root_of(pending.lost)})",
+                f"is it running, and PORCH_BROKER_URL right? {sent}",
             )
         try:
             state = self._celery().backend.get_task_meta(pending.request_id)["status"]
@@ -219,23 +245,24 @@ class Channel:
             return int(declared.message_count)
 
 
-def _make_app(broker: str, result: str) -> Celery:
+def _make_app(broker: str, result: str, patience: float) -> Celery:
+    connect = min(3.0, patience)
     # set_as_current=False and fixups=[]: a wrapper may have a Celery or Django of its own.
     app = Celery("porch-client", broker=broker, backend=result, set_as_current=False, fixups=[])
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
         result_serializer="json",
-        broker_connection_timeout=_CONNECT_SECONDS,
+        broker_connection_timeout=connect,
         broker_pool_limit=1,
         broker_transport_options={
             "priority_steps": [0],
-            "socket_timeout": 10,
-            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_timeout": patience,
+            "socket_connect_timeout": connect,
             "socket_keepalive": True,
         },
-        redis_socket_timeout=10,
-        redis_socket_connect_timeout=_CONNECT_SECONDS,
+        redis_socket_timeout=patience,
+        redis_socket_connect_timeout=connect,
         redis_socket_keepalive=True,
         # Our own loop retries; Celery's would outlast the timeout.
         result_backend_transport_options={"retry_policy": {"max_retries": 0}},
@@ -253,6 +280,29 @@ def _opened(answer: Any) -> dict[str, Any]:
         raise from_wire(reply["error"])
     data: dict[str, Any] = reply["ok"]
     return data
+
+
+def _check(name: str, url: str, schemes: Container[str]) -> None:
+    scheme = urlsplit(url).scheme
+    if scheme not in schemes:
+        raise Misconfigured(
+            "no_broker",
+            f"{name} is not a URL that porch can use ({scheme or 'no scheme'})",
+            "write redis://:password@host:6379/0",
+        )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it comes from, outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _root_of(error: BaseException) -> str:
+    """What it comes from in the end, in one line: Celery's own words hide it."""
+    *_, root = _causes(error)
+    return (str(root).strip() or type(root).__name__).splitlines()[0][:200]
 
 
 def _shown(url: str) -> str:

@@ -14,7 +14,7 @@ STATUSES: tuple[str, ...] = get_args(Status)
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One submitted definition: ``created`` tells whether it is new; ``status`` is the current one."""
+    """One submitted definition: whether it is new (``created``), and its current ``status``."""
 
     position: int
     task_input_id: str

@@ -17,6 +17,11 @@ from porch_client.model import NotRegistered, Registered
 CHUNK = 1_000
 CHUNK_CHARACTERS = 1_000_000
 
+#: What no coordinator takes, refused here and at its position: a message that has such a definition
+#: would be refused as a whole. A coordinator's own limits are far lower, and it tells them itself.
+DEEPEST = 200
+LONGEST = 16 * 2**20
+
 #: Messages under way at once: enough to keep two workers busy while the next is being read. This
 #: bounds the memory that a submission of any length takes.
 WINDOW = 4
@@ -41,13 +46,9 @@ class Chunk:
             self.refused[offset] = definition
             return
         try:
-            text = json.dumps(definition, separators=(",", ":"))
-        except (TypeError, ValueError, RecursionError) as error:
-            self.refused[offset] = BadInput(
-                "bad_json",
-                f"definition {self.start + offset} cannot be written as JSON ({error})",
-                "give dicts of text, numbers, booleans, None, lists and dicts",
-            )
+            text = _encoded(definition, f"definition {self.start + offset}")
+        except BadInput as refusal:
+            self.refused[offset] = refusal
             return
         self.texts.append(text)
         self.characters += len(text)
@@ -124,3 +125,48 @@ def _chunks(definitions: Iterable[Any]) -> Iterator[Chunk]:
             chunk = Chunk(chunk.start + chunk.size)
     if chunk.size:
         yield chunk
+
+
+def _encoded(definition: Any, what: str) -> str:
+    """The definition as JSON text. Raises BadInput."""
+    try:
+        text = json.dumps(definition, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            "bad_json",
+            f"{what} cannot be written as JSON ({error})",
+            "give dicts of text, numbers, booleans, None, lists and dicts",
+        ) from None
+    except RecursionError:
+        raise _too_deep(what) from None
+    if len(text) > LONGEST:
+        raise BadInput(
+            "too_large",
+            f"{what} has {len(text):,} characters, more than any coordinator takes",
+            "name the data by path or id instead of carrying it",
+        )
+    # Brackets are counted first, which is cheap, so that only suspects are walked.
+    if text.count("{") + text.count("[") > DEEPEST and _is_deeper(definition, DEEPEST):
+        raise _too_deep(what)
+    return text
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+    return any(isinstance(inner, dict | list | tuple) for inner in layer)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _too_deep(what: str) -> BadInput:
+    return BadInput(
+        "too_deep",
+        f"{what} is nested deeper than {DEEPEST} levels",
+        "flatten it: a definition names the work, it does not carry it",
+    )

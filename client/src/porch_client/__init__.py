@@ -1,0 +1,42 @@
+"""The client of porch: ``from porch_client import Porch``.
+
+Names are imported when they are first used: the ``porch`` command starts without Celery.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from porch_client.client import Claimed, Porch
+    from porch_client.errors import PorchError
+    from porch_client.model import Change, NotRegistered, NotReported, Registered, Reported
+
+_HOMES = {
+    "Porch": "client",
+    "Claimed": "client",
+    "PorchError": "errors",
+    "Change": "model",
+    "NotRegistered": "model",
+    "NotReported": "model",
+    "Registered": "model",
+    "Reported": "model",
+}
+
+__all__ = [
+    "Change",
+    "Claimed",
+    "NotRegistered",
+    "NotReported",
+    "Porch",
+    "PorchError",
+    "Registered",
+    "Reported",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,138 @@
+"""The `porch` command. JSON lines on stdout for programs, everything else on stderr for people.
+
+Exit codes: 0 done; 1 refused by a rule; 2 bad usage or settings; 3 the broker or the coordinator
+could not be reached in time; 130 stopped by Ctrl-C; 141 nobody reads stdout any more; 70 a defect.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from porch_client.cli.admin import pipeline, token
+from porch_client.cli.door import (
+    Door,
+    complain,
+    connect,
+    exit_code,
+    say,
+    use_broker,
+    use_token_file,
+)
+from porch_client.cli.drain import drain
+from porch_client.cli.look import list_, show
+from porch_client.cli.submit import submit
+from porch_client.cli.work import cancel, claim, heartbeat, release, rerun, update
+from porch_client.errors import PorchError
+
+if TYPE_CHECKING:
+    from porch_client.client import Porch
+
+
+class Root(click.Group):
+    """Turns whatever a command ends with into words on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            value = super().invoke(ctx)
+            # Here and not at exit, where nobody could answer for a reader that went away.
+            sys.stdout.flush()
+            return value
+        except PorchError as error:
+            complain(error)
+            ctx.exit(exit_code(error))
+        except BrokenPipeError:
+            # What is still buffered has nowhere to go; Python would complain of it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(141)
+        except KeyboardInterrupt:
+            say("porch: interrupted: stopped by Ctrl-C; what was sent may have been carried out")
+            ctx.exit(130)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if sys.flags.dev_mode:
+                raise
+            complain(_defect(error))
+            ctx.exit(70)
+
+
+@click.group(cls=Root)
+@click.version_option(package_name="porch-client", prog_name="porch")
+@click.option("--broker", metavar="URL", help="Instead of PORCH_BROKER_URL.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True, max=86400),
+    help="Seconds to wait for an answer.",
+)
+@click.option("--token-file", type=click.Path(), metavar="FILE", help="Instead of PORCH_TOKEN.")
+@click.pass_obj
+def root(door: Door, broker: str | None, timeout: float | None, token_file: str | None) -> None:
+    """Submit, claim and report definitions of work, so that each runs once and only once."""
+    use_broker(broker)
+    use_token_file(token_file)
+    door.timeout = timeout
+
+
+for command in (
+    submit,
+    claim,
+    update,
+    heartbeat,
+    release,
+    rerun,
+    cancel,
+    show,
+    list_,
+    drain,
+    pipeline,
+    token,
+):
+    root.add_command(command)
+
+
+def run(
+    args: Sequence[str] | None = None, connect: Callable[[float | None], Porch] = connect
+) -> int:
+    """Carry out one command line and return its exit code; never raises but for SystemExit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A lone surrogate becomes \\udxxx: what JSON wants on stdout, and legible on stderr.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        code = root.main(args, "porch", obj=Door(connect), standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return 2
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "porch"
+        problem = " ".join(error.format_message().split()).rstrip(".")
+        say(f"porch: bad_usage: {problem}; `{path} --help` shows how")
+        return 2
+    except click.ClickException as error:
+        say(f"porch: bad_usage: {error.format_message().rstrip('.')}")
+        return 2
+    except click.Abort:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """The `porch` console script."""
+    sys.exit(run())
+
+
+def _defect(error: Exception) -> PorchError:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return PorchError(
+        "internal_error",
+        f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})",
+        "this is a defect of porch: please report it, with the output of `python -X dev -m "
+        "porch_client.cli` and the same arguments",
+    )

@@ -1,0 +1,143 @@
+"""The commands of an administrator: pipelines and tokens. They need an admin token."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from porch_client.cli.door import Door, emit, pass_door
+from porch_client.cli.values import duration, limit
+from porch_client.model import Pipeline
+from porch_client.render import pipeline as one_pipeline
+from porch_client.render import pipelines, tokens
+
+T = TypeVar("T")
+
+
+@click.group()
+def pipeline() -> None:
+    """Register and configure pipelines."""
+
+
+@pipeline.command()
+@click.argument("name")
+@click.option("--uri", required=True, help="Where the pipeline is described or kept.")
+@click.option("--version", required=True, metavar="V", help="Its first version.")
+@pass_door
+def register(door: Door, name: str, uri: str, version: str) -> None:
+    """Register pipeline NAME."""
+    with door.porch() as porch:
+        emit(porch.register_pipeline(name, uri=uri, version=version))
+
+
+@pipeline.command("list")
+@pass_door
+def list_pipelines(door: Door) -> None:
+    """List pipelines: a table on a terminal, else JSON lines."""
+    with door.porch() as porch:
+        _each(porch.pipelines(), pipelines)
+
+
+@pipeline.command("show")
+@click.argument("name")
+@pass_door
+def show_pipeline(door: Door, name: str) -> None:
+    """Show pipeline NAME: for people on a terminal, else one JSON line."""
+    with door.porch() as porch:
+        found = porch.pipeline(name)
+
+    def text(found: Sequence[Pipeline]) -> str:
+        return one_pipeline(found[0])
+
+    _each([found], text)
+
+
+@pipeline.command("update")
+@click.argument("name")
+@click.option(
+    "--lease",
+    type=duration,
+    metavar="2h|none",
+    help="How long a claim is good for without a heartbeat.",
+)
+@click.option(
+    "--max-attempts",
+    type=limit,
+    metavar="N|none",
+    help="How often a task may be claimed.",
+)
+@click.option(
+    "--identity",
+    type=click.Choice(["version", "pipeline"]),
+    help="Whether one input runs once per version, or once whatever the version.",
+)
+@pass_door
+def update_pipeline(
+    door: Door, name: str, lease: int | None, max_attempts: int | None, identity: str | None
+) -> None:
+    """Change the policy of pipeline NAME."""
+    limits = {"lease": lease, "max_attempts": max_attempts}
+    # 0 is how "none" arrives from the command line; an option not given arrives as None.
+    given: dict[str, Any] = {name: n or None for name, n in limits.items() if n is not None}
+    if identity is not None:
+        given["identity"] = identity
+    if not given:
+        raise click.UsageError("say what to change: --lease, --max-attempts or --identity")
+    with door.porch() as porch:
+        emit(porch.set_policy(name, **given))
+
+
+@pipeline.command("add-version")
+@click.argument("name")
+@click.argument("version")
+@pass_door
+def add_version(door: Door, name: str, version: str) -> None:
+    """Add VERSION to pipeline NAME."""
+    with door.porch() as porch:
+        emit(porch.add_version(name, version))
+
+
+@click.group()
+def token() -> None:
+    """Issue, list and revoke tokens."""
+
+
+@token.command()
+@click.option("--pipeline", required=True, metavar="NAME", help="The pipeline it is good for.")
+@click.option("--description", required=True, help="Who or what uses it; shown in histories.")
+@pass_door
+def issue(door: Door, pipeline: str, description: str) -> None:
+    """Issue a token for a pipeline. Its secret is shown this once and kept nowhere."""
+    with door.porch() as porch:
+        issued, secret = porch.issue_token(pipeline=pipeline, description=description)
+    emit({"token": secret, **dataclasses.asdict(issued)})
+
+
+@token.command("list")
+@click.option("--pipeline", metavar="NAME", help="Only tokens of this pipeline.")
+@pass_door
+def list_tokens(door: Door, pipeline: str | None) -> None:
+    """List tokens without their secrets: a table on a terminal, else JSON lines."""
+    with door.porch() as porch:
+        _each(porch.tokens(pipeline=pipeline), tokens)
+
+
+@token.command()
+@click.argument("token_id", type=int, metavar="ID")
+@pass_door
+def revoke(door: Door, token_id: int) -> None:
+    """Revoke the token with this ID, from `porch token list`; it is refused from then on."""
+    with door.porch() as porch:
+        emit(porch.revoke_token(token_id))
+
+
+def _each(found: Sequence[T], text: Callable[[Sequence[T]], str]) -> None:
+    if sys.stdout.isatty():
+        click.echo(text(found))
+        return
+    for one in found:
+        emit(one)

@@ -1,0 +1,124 @@
+"""What every command shares: how it reaches the coordinator, and how it speaks.
+
+stdout is for programs, one JSON object a line; stderr is for people.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from porch_client.errors import Misconfigured, PorchError, Unreachable
+from porch_client.render import printable
+
+if TYPE_CHECKING:
+    from porch_client.client import Porch
+
+
+def connect(timeout: float | None) -> Porch:
+    """A `Porch` as the environment says; celery is imported here, not before it is needed."""
+    from porch_client.client import Porch  # noqa: PLC0415
+    from porch_client.settings import Settings  # noqa: PLC0415
+
+    settings = Settings.from_environment()
+    if settings.broker_url is None:
+        raise Misconfigured(
+            "no_broker",
+            "no broker is set",
+            "set PORCH_BROKER_URL or give --broker, for example redis://host:6379/0",
+        )
+    return Porch(
+        settings.broker_url,
+        settings.token,
+        result=settings.result_url,
+        timeout=settings.timeout if timeout is None else timeout,
+    )
+
+
+@dataclass
+class Door:
+    """Opens the session a command talks through. Tests pass their own `connect`."""
+
+    connect: Callable[[float | None], Porch] = field(default=connect)
+    timeout: float | None = None
+
+    def porch(self, timeout: float | None = None) -> Porch:
+        """A new session; `timeout` in seconds instead of the one asked for."""
+        return self.connect(self.timeout if timeout is None else timeout)
+
+
+pass_door = click.make_pass_decorator(Door)
+pipeline_option = click.option(
+    "--pipeline", metavar="NAME", help="Pipeline; the token's own if not given."
+)
+version_option = click.option(
+    "--version", metavar="V", help="Version of the pipeline, where it has more than one."
+)
+
+
+def use_broker(url: str | None) -> None:
+    """The option outranks the variable, for the commands that `porch drain` starts as well."""
+    if url is not None:
+        os.environ["PORCH_BROKER_URL"] = url
+
+
+def use_token_file(path: str | None) -> None:
+    """Take the token from a file. It is never an option: process lists show those to everyone."""
+    if path is None:
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            token = file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise Misconfigured(
+            "no_token_set", f"cannot read the token from {path}: {problem}", "give the right file"
+        ) from None
+    if not token:
+        raise Misconfigured("no_token_set", f"{path} is empty", "write the token into it")
+    os.environ["PORCH_TOKEN"] = token
+
+
+def emit(record: Any) -> None:
+    """One JSON line on stdout; a dataclass is written as its fields."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        record = dataclasses.asdict(record)
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def emit_refused(position: int, error: PorchError) -> None:
+    """The line on stdout for one element that was refused."""
+    wire = {"code": error.code, "message": error.message, "cure": error.cure}
+    emit({"position": position, "error": wire})
+
+
+def say(text: str) -> None:
+    """A line for people on stderr."""
+    click.echo(text, err=True)
+
+
+def complain(error: PorchError, about: str = "") -> None:
+    """One error on stderr: `porch: <code>: <message>; <cure>`."""
+    message = error.message if about in error.message else f"{about}: {error.message}"
+    joint = " " if message.endswith("?") else "; "
+    say(printable(f"porch: {error.code}: {message}" + (joint + error.cure if error.cure else "")))
+
+
+def exit_code(error: PorchError) -> int:
+    """1 refused by a rule, 2 bad usage or settings, 3 out of reach."""
+    if isinstance(error, Unreachable):
+        return 3
+    return 2 if isinstance(error, Misconfigured) else 1
+
+
+def finish(errors: Sequence[PorchError]) -> None:
+    """End the command: with 0, or with what the worst of the errors calls for."""
+    if errors:
+        raise click.exceptions.Exit(max(map(exit_code, errors)))

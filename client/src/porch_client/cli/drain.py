@@ -1,0 +1,79 @@
+"""`porch drain`: run a command for every task of a claim queue."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from porch_client.cli.door import (
+    Door,
+    complain,
+    exit_code,
+    pass_door,
+    pipeline_option,
+    say,
+    version_option,
+)
+from porch_client.drain.loop import Drain, Plan
+from porch_client.errors import Misconfigured
+from porch_client.render import drained
+
+
+@click.command()
+@pipeline_option
+@version_option
+@click.option(
+    "-j", "jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Commands at once."
+)
+@click.option(
+    "-n",
+    "batch",
+    type=click.IntRange(min=1),
+    help="Tasks per claim; as many as there is room for if not given.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Seconds that running commands have after SIGTERM or Ctrl-C.",
+)
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD ...")
+@pass_door
+def drain(
+    door: Door,
+    pipeline: str | None,
+    version: str | None,
+    jobs: int,
+    batch: int | None,
+    grace: float,
+    words: tuple[str, ...],
+) -> None:
+    """Claim tasks, run CMD for each and report, until the claim queue is empty.
+
+    CMD gets the task as JSON on stdin and in PORCH_TASK (left out above 128 KiB), scalars of its
+    input as PORCH_INPUT_<KEY>; {key} in CMD stands for a scalar of the input, {{ for a brace, and
+    {task_input_id}, {attempt}, {pipeline} and {version} for the task's own. No shell sees a value.
+    Exit 0 is DONE, everything else FAILED, with the last lines of stderr as message.
+
+    The exit code is 0 when the queue is drained, though tasks FAILED: that is in their history. A
+    first SIGTERM or Ctrl-C gives back what was not started and stops what runs, a second kills it;
+    the exit code is then 128 and the number of the signal.
+    """
+    if "{" not in words[0] and shutil.which(words[0]) is None:
+        raise Misconfigured(
+            "no_command",
+            f'there is no command "{words[0]}" that could be run',
+            "give its path, or make it executable",
+        )
+    work = Drain(Plan(words, pipeline, version, jobs, batch, grace), door.porch, complain)
+    work.run()
+    if work.failure is not None:
+        complain(work.failure)
+    if work.claimed or (work.failure is None and not work.signals):
+        say(drained(work.claimed, work.outbox.ended, work.pipeline))
+    if work.failure is not None:
+        raise click.exceptions.Exit(exit_code(work.failure))
+    if work.signals:
+        raise click.exceptions.Exit(128 + work.signals[0])

@@ -1,0 +1,8 @@
+"""`porch drain`: claim tasks, run a command for each, report, until the claim queue is empty.
+
+loop      the story: claim, start, wait, report, stop
+outbox    reports that are kept until the coordinator has answered
+process   one running command in its own process group
+stopping  SIGTERM and Ctrl-C
+command   pure: what a command gets to see of its task, and what is told of its end
+"""

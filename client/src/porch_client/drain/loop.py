@@ -1,0 +1,287 @@
+"""The story of `porch drain`, told by one thread, as Celery's results can have only one reader.
+
+1. Claim as many tasks as there is room for. Each claim has a request id of our own: repeating it
+   after a timeout strands nothing, and releasing it gives back what an unseen answer would bring.
+2. Report them RUNNING, and start their commands. A task whose report is refused is not started.
+3. Wait for a command to end, claim again, and report how it ended in one message with the start of
+   the next. A report is kept until it is answered.
+4. Where there is a lease, send heartbeats; a task that was taken from us has its command stopped.
+5. The drain ends when a claim brings nothing and nothing is running.
+
+A signal stops the claiming, gives back what was not started, and forwards SIGTERM; who is still
+there after the grace period, or at a second signal, is killed. An error that makes claiming
+pointless stops it too, and lets the running commands end in their own time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from porch_client.drain.command import ending, environment, fill, record, signal_name
+from porch_client.drain.held import Held, about
+from porch_client.drain.outbox import Outbox, Pause
+from porch_client.drain.process import Running
+from porch_client.drain.stopping import Interrupted, Stopping
+from porch_client.errors import Misconfigured, NoAnswer, PorchError, Unreachable
+from porch_client.model import Change, NotReported, Reported
+
+if TYPE_CHECKING:
+    from porch_client.client import Claimed, Porch
+
+_PARTING = 5.0
+"""Seconds to wait for each answer once we are on our way out."""
+_HOST_TROUBLE = {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE}
+"""Why this host starts no command, whatever the task: no reason to fail one task after another."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to drain, and how. `batch` None claims as many as there is room for."""
+
+    words: Sequence[str]
+    pipeline: str | None = None
+    version: str | None = None
+    jobs: int = 1
+    batch: int | None = None
+    grace: float = 30.0
+
+
+class Drain:
+    """One drain. `open_porch` is called with a timeout in seconds, or None for the usual one."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        open_porch: Callable[[float | None], Porch],
+        complain: Callable[[PorchError], None],
+    ) -> None:
+        self.claimed = 0
+        self.failure: PorchError | None = None
+        self.pipeline = plan.pipeline
+        self._plan = plan
+        self._open = open_porch
+        self._complain = complain
+        self._sessions = ExitStack()
+        self._events: SimpleQueue[Running | None] = SimpleQueue()
+        self._stopping = Stopping(lambda: self._events.put(None))
+        self._pause = Pause(complain)
+        self.outbox = Outbox(self._pause, complain)
+        self._held = Held(self.outbox.ended, complain)
+        self._dry = False
+        self._give_up_at: float | None = None
+
+    @property
+    def signals(self) -> list[int]:
+        """The signals that came, in order."""
+        return self._stopping.signals
+
+    def run(self) -> None:
+        """Drain until the claim queue is empty or we are stopped; `failure` tells what failed."""
+        held = self._held
+        with self._stopping, self._sessions:
+            self._porch = self._sessions.enter_context(self._open(None))
+            try:
+                while held.any() or self.outbox.unsent or self._may_claim():
+                    self._step()
+            except BaseException:
+                # A defect of ours: at least no command works on without anyone to report it.
+                for _, running in held.running.values():
+                    running.stop(signal.SIGTERM)
+                raise
+
+    def _step(self) -> None:
+        for _, running in self._held.running.values():
+            running.kill_if_due()
+        if self.signals:
+            self._obey()
+        if self._pause.over and not self._held.waiting and self._room() and self._may_claim():
+            self._claim()
+        self._report_and_start()
+        if self._ending() and self._pause.over:
+            self._give_back()
+        self._held.beat(self._porch, self.pipeline, self._plan.grace)
+        self._wait()
+
+    def _ending(self) -> bool:
+        return bool(self.signals) or self.failure is not None
+
+    def _may_claim(self) -> bool:
+        return not self._ending() and not self._dry
+
+    def _room(self) -> int:
+        return self._plan.jobs - len(self._held.running)
+
+    def _fail(self, error: PorchError) -> None:
+        self.failure = self.failure or error
+
+    def _update(self, changes: Sequence[Change]) -> list[Reported | NotReported]:
+        """Raises `Interrupted` at the first signal: a report may be repeated, none is lost."""
+        with nullcontext() if self.signals else self._stopping.interruptible():
+            return self._porch.update(changes, pipeline=self.pipeline)
+
+    def _claim(self) -> None:
+        held = self._held
+        held.request_id = held.request_id or str(uuid.uuid4())
+        try:
+            with self._stopping.interruptible():
+                claimed = self._porch.claim(
+                    self._plan.batch or self._room(),
+                    pipeline=self._plan.pipeline,
+                    version=self._plan.version,
+                    request_id=held.request_id,
+                )
+        except Interrupted:
+            return  # and `_give_back` closes this claim
+        except Unreachable as error:
+            if held.running or self.outbox.unsent:
+                # Their reports need an answer anyway: we may as well try again until then.
+                self._pause.begin(error)
+            else:
+                self._fail(error)
+                self._hurry()
+            return
+        except PorchError as error:
+            held.request_id = None
+            self._fail(error)
+            return
+        held.request_id = None
+        self._pause.end()
+        self._dry = not claimed
+        self.claimed += len(claimed)
+        for task in claimed:
+            self.pipeline = self.pipeline or task.pipeline
+            words: list[str] = []
+            try:
+                # For all of them before any is started: a mistake in the command costs no task.
+                words = fill(self._plan.words, record(task))
+            except Misconfigured as error:
+                self._fail(error)
+            held.take(task, words)
+
+    def _report_and_start(self) -> None:
+        ready = [] if self._ending() else list(self._held.waiting)[: self._room()]
+        starting = [
+            Change(task.task_input_id, "RUNNING", task.attempt, version=task.version)
+            for task, _ in ready
+        ]
+        try:
+            answers = self.outbox.send(self._update, starting)
+        except PorchError as error:
+            self._fail(error)
+            return
+        for (task, words), answer in zip(ready, answers or (), strict=False):
+            self._held.waiting.popleft()
+            if isinstance(answer, NotReported):
+                self.outbox.ended["not started"] += 1
+                self._complain(about(task, answer.error))
+            else:
+                self._launch(task, words)
+
+    def _launch(self, task: Claimed, words: Sequence[str]) -> None:
+        facts = record(task)
+        key = (task.version, task.task_input_id)
+        try:
+            running = Running(key, words, facts, environment(facts, os.environ), self._events.put)
+        except (OSError, ValueError) as error:
+            problem = f"cannot start {words[0]}: {error}"
+            if isinstance(error, OSError) and error.errno in _HOST_TROUBLE:
+                self._held.waiting.append((task, words))
+                self._fail(Misconfigured("cannot_start", problem, "see what this host lacks"))
+            else:
+                self.outbox.add(task, "FAILED", problem)
+        else:
+            self._held.running[key] = (task, running)
+
+    def _wait(self) -> None:
+        """Take in what has ended; sleep only where nothing can be done until something ends."""
+        idle = self._ending() or self._dry or not self._room() or not self._pause.over
+        due = self._deadlines()
+        block = idle and bool(self._held.running or due)
+        timeout = max(min(due) - time.monotonic(), 0.0) if due else None
+        try:
+            while True:
+                event = self._events.get(block, timeout)
+                block = False
+                if event is not None:
+                    self._ended(event)
+        except Empty:
+            return
+
+    def _deadlines(self) -> list[float]:
+        held = self._held
+        due = [running.kill_at for _, running in held.running.values()]
+        if held.running or held.waiting:
+            due.append(held.beat_at)
+        if self.outbox.unsent or held.waiting or held.request_id:
+            due.append(self._pause.until)
+            if not held.running:
+                due.append(self._give_up_at)
+        return [moment for moment in due if moment is not None]
+
+    def _ended(self, running: Running) -> None:
+        self._dry = False
+        task = self._held.end(running)
+        if task is None:
+            return
+        code = running.process.returncode
+        if code == 0:
+            self.outbox.add(task, "DONE", None)
+        else:
+            message = ending(code, running.stderr, running.stopped_by)
+            self.outbox.add(task, "FAILED", message)
+
+    def _obey(self) -> None:
+        """Forward the first signal, kill at the second, and leave when nobody answers any more."""
+        now = time.monotonic()
+        running = [one for _, one in self._held.running.values()]
+        if self._give_up_at is None:
+            self._give_up_at = now + self._plan.grace + _PARTING
+            what = f"{len(running)} running, {len(self._held.waiting)} not started"
+            name = signal_name(self.signals[0])
+            self._complain(PorchError("stopping", f"{name}: {what}", "again to kill at once"))
+            for one in running:
+                one.stop(signal.SIGTERM, self._plan.grace)
+            self._hurry()
+        hurried = len(self.signals) > 1
+        for one in running:
+            if hurried and one.stopped_by != "SIGKILL":
+                one.stop(signal.SIGKILL)
+        unanswered = self._pause.until is not None
+        if unanswered and not running and (hurried or now >= self._give_up_at):
+            self._fail(NoAnswer("no_answer", "left without an answer", "see what is said above"))
+            self.outbox.tell_unsent()
+            self._held.let_go()
+
+    def _give_back(self) -> None:
+        held = self._held
+        try:
+            held.give_back(self._porch, self.pipeline)
+            self._pause.end()
+        except Unreachable as error:
+            if held.running or held.waiting:
+                self._pause.begin(error)
+            else:
+                held.let_go()
+        except PorchError as error:
+            self._complain(error)
+            held.let_go()
+
+    def _hurry(self) -> None:
+        """A new session with little patience: the old one may be half-way through an answer."""
+        try:
+            session = self._open(_PARTING)
+        except PorchError as error:
+            self._complain(error)
+            return
+        with suppress(Exception):  # whatever state it is in, we are done with it
+            self._sessions.pop_all().close()
+        self._porch = self._sessions.enter_context(session)

@@ -1,0 +1,84 @@
+"""One command that runs for one task, in a process group of its own.
+
+Two threads watch it: one passes its stderr on and keeps the end, one waits for it. Neither ever
+talks to the coordinator; they put `Running` on the queue of the loop when it is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, Any
+
+_KEPT = 64 * 1024
+_LAST_WORDS = 1.0
+"""Seconds to read on after the end, where something it left behind holds its stderr open."""
+
+
+class Running:
+    """A started command. `key` is the caller's name for it; `on_end` is called from a thread."""
+
+    def __init__(
+        self,
+        key: tuple[str, str],
+        words: Sequence[str],
+        task: Mapping[str, Any],
+        env: Mapping[str, str],
+        on_end: Callable[[Running], None],
+    ) -> None:
+        self.key = key
+        self.stopped_by: str | None = None
+        self.kill_at: float | None = None
+        self._on_end = on_end
+        self._tail = bytearray()
+        # A file and not a pipe: a command that never reads its stdin cannot hold us up.
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(json.dumps(task, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+            stdin.write(b"\n")
+            stdin.seek(0)
+            self.process = subprocess.Popen(
+                words, stdin=stdin, stderr=subprocess.PIPE, env=env, start_new_session=True
+            )
+        assert self.process.stderr is not None  # noqa: S101 (asked for above)
+        pump = threading.Thread(target=self._pump, args=(self.process.stderr,), daemon=True)
+        pump.start()
+        threading.Thread(target=self._watch, args=(pump,), daemon=True).start()
+
+    def kill_if_due(self) -> None:
+        """Kill it if it was stopped and its grace is over."""
+        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+            self.stop(signal.SIGKILL)
+
+    @property
+    def stderr(self) -> bytes:
+        """The end of what it wrote to stderr."""
+        return bytes(self._tail)
+
+    def stop(self, number: signal.Signals, grace: float = 0.0) -> None:
+        """Signal the command and all it started; it is due to be killed after `grace` seconds."""
+        self.kill_at = None if number == signal.SIGKILL else time.monotonic() + grace
+        if self.process.returncode is not None:
+            return  # its number may belong to another process by now
+        self.stopped_by = number.name
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+    def _pump(self, stderr: IO[bytes]) -> None:
+        with stderr:
+            while chunk := os.read(stderr.fileno(), 1 << 16):
+                self._tail += chunk
+                del self._tail[:-_KEPT]
+                with contextlib.suppress(OSError):  # nobody reads ours: keep reading theirs
+                    os.write(2, chunk)
+
+    def _watch(self, pump: threading.Thread) -> None:
+        self.process.wait()
+        pump.join(_LAST_WORDS)
+        self._on_end(self)

@@ -1,0 +1,165 @@
+"""Text for people: closing lines, the history of a task, tables. Programs get JSON instead."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from porch_client.model import STATUSES, Event, Pipeline, Task, Token
+
+_ORDER = {status: place for place, status in enumerate(STATUSES)}
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: a message from elsewhere must not drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char)[0] != "C" else "\ufffd"
+        for char in text
+    )
+
+
+def statuses(counts: Mapping[str, int]) -> str:
+    """`6,200 PENDING, 689 DONE`, in the order of a task's life, without zeros."""
+    known = sorted(counts, key=lambda status: _ORDER.get(status, len(_ORDER)))
+    return ", ".join(f"{counts[status]:,} {status}" for status in known if counts[status])
+
+
+def submitted(new: int, known: Mapping[str, int], refused: int) -> str:
+    """How many definitions, new, known by status, refused."""
+    seen = sum(known.values())
+    parts = [_many(new + seen + refused, "definition"), f"{new:,} new", f"{seen:,} known"]
+    if seen:
+        parts[-1] += f" ({statuses(known)})"
+    if refused:
+        parts.append(f"{refused:,} refused")
+    return "  " + "  ".join(parts)
+
+
+def drained(claimed: int, ended: Mapping[str, int], pipeline: str | None) -> str:
+    """What became of the claimed tasks; `ended` holds DONE, FAILED and what else happened."""
+    if not claimed:
+        return "  0 claimed: the claim queue is empty"
+    failed = ended.get("FAILED", 0)
+    parts = [f"{claimed:,} claimed", f"{ended.get('DONE', 0):,} DONE", f"{failed:,} FAILED"]
+    parts += [f"{n:,} {what}" for what, n in ended.items() if n and what not in ("DONE", "FAILED")]
+    if failed:
+        name = f" --pipeline {pipeline}" if pipeline else ""
+        parts.append(f" see: porch list{name} --status FAILED")
+    return "  " + "  ".join(parts)
+
+
+def seen(task: Task) -> str:
+    """One line: what a re-run or a cancel goes by."""
+    return f"  {task.task_input_id[:12]}  {task.status}  attempt {task.attempt}"
+
+
+def history(task: Task, events: Sequence[Event]) -> str:
+    """A task and everything that happened to it. Times are in UTC, each day named once."""
+    task_input = json.dumps(task.task_input, ensure_ascii=False)
+    head = f"{task.pipeline} {task.version}  {task_input}   {task.status}  attempt {task.attempt}"
+    lines = [head, _facts(task)]
+    day, token, host = "", None, None
+    changes = [_change(event) for event in events]
+    width = max(map(len, changes), default=0)
+    for event, change in zip(events, changes, strict=True):
+        if event.at[:10] != day:
+            day = event.at[:10]
+            lines.append(f"{day} UTC")
+        who = [f'token "{event.token}"'] if event.token and event.token != token else []
+        if event.host and event.host != host:
+            who.append(f"host {event.host}")
+        token, host = event.token, event.host
+        # A message of several lines goes on below its first one.
+        message = (event.message or "").strip().replace("\n", "\n" + " " * 12)
+        cells = [event.at[11:19], change.ljust(width), *who, message]
+        lines.append("  ".join(cell for cell in cells if cell).rstrip())
+    return printable("\n".join("  " + line for line in lines))
+
+
+def _facts(task: Task) -> str:
+    facts = [task.task_input_id]
+    if task.priority:
+        facts.append(f"priority {task.priority}")
+    if task.lease_until:
+        facts.append(f"lease until {task.lease_until[:19].replace('T', ' ')} UTC")
+    return "  ".join(facts)
+
+
+def _change(event: Event) -> str:
+    change = f"{event.from_status or ''} -> {event.to_status}".lstrip()
+    return f"{change}  attempt {event.attempt}" if event.to_status == "CLAIMED" else change
+
+
+def pipelines(found: Sequence[Pipeline]) -> str:
+    """A table of pipelines: versions, counts per status, the age of the oldest PENDING task."""
+    rows = [
+        (
+            p.name,
+            " ".join(p.versions),
+            statuses(p.counts) or "no tasks",
+            age(p.oldest_pending),
+            p.uri,
+        )
+        for p in found
+    ]
+    return table(("PIPELINE", "VERSIONS", "TASKS", "OLDEST PENDING", "URI"), rows)
+
+
+def pipeline(found: Pipeline) -> str:
+    """One pipeline with its policy."""
+    limit = "none" if found.max_attempts is None else str(found.max_attempts)
+    facts = {
+        "uri": found.uri,
+        "versions": " ".join(found.versions),
+        "identity": found.identity,
+        "lease": "none" if found.lease is None else age(found.lease),
+        "max attempts": limit,
+        "tasks": statuses(found.counts) or "none",
+        "oldest pending": age(found.oldest_pending),
+    }
+    return printable("\n".join([found.name, *(f"  {k:<14}  {v}" for k, v in facts.items())]))
+
+
+def tokens(found: Sequence[Token]) -> str:
+    """A table of tokens, never with their secrets."""
+    rows = [
+        (
+            str(t.token_id),
+            t.pipeline or "(admin)",
+            t.description,
+            t.created_at[:19].replace("T", " "),
+            (t.revoked_at or "-")[:19].replace("T", " "),
+        )
+        for t in found
+    ]
+    return table(("ID", "PIPELINE", "DESCRIPTION", "CREATED", "REVOKED"), rows)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns under their names, as wide as their widest cell."""
+    cells = [[printable(cell).replace("\n", " ") for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def age(length: float | None) -> str:
+    """Seconds as `3d 4h`, `2h`, `5m 10s`: at most two units."""
+    if length is None:
+        return "-"
+    parts: list[tuple[int, str]] = []
+    rest = int(length)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        if number or parts:
+            parts.append((number, unit))
+    return " ".join(f"{number}{unit}" for number, unit in parts[:2] if number) or "0s"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
