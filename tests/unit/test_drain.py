@@ -1,0 +1,542 @@
+"""`porch drain` against a fake coordinator and real commands.
+
+Run as a program, `test_drain.py LOG TASKS ARGUMENT...`, this file is `porch` over that fake, for
+tests that send signals. The fake writes every call to LOG, which is what the tests wait for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from porch_client.cli import run
+from porch_client.drain.command import LONGEST_VARIABLE, ending, environment, fill, last_lines
+from porch_client.errors import (
+    AccessDenied,
+    BrokerAway,
+    Misconfigured,
+    NoWorker,
+    PorchError,
+    StaleAttempt,
+)
+from porch_client.model import Change, NotReported, Reported, Task
+
+AWAY = BrokerAway("broker_away", "nobody is there", "start the broker")
+STALE = StaleAttempt("stale_attempt", "somebody holds attempt 2", "leave it")
+
+
+class FakeClaimed:
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.pipeline, self.version = task.pipeline, task.version
+        self.task_input_id, self.task_input = task.task_input_id, task.task_input
+        self.attempt = task.attempt
+
+
+class FakePorch:
+    """Hands out tasks, and notes every call. `troubles` are raised by the next calls of a verb."""
+
+    def __init__(self, inputs: Sequence[dict[str, Any]], log: Path | None = None) -> None:
+        self.pending = [self.task(i, task_input) for i, task_input in enumerate(inputs)]
+        self.calls: list[tuple[str, Any]] = []
+        self.troubles: dict[str, list[PorchError]] = {}
+        self.refuse: Callable[[Change], PorchError | None] = lambda change: None
+        self.lost: set[str] = set()
+        self.lease: str | None = None
+        self.hang_at_claim = False
+        self.log = log
+
+    @staticmethod
+    def task(number: int, task_input: dict[str, Any]) -> Task:
+        name = f"{number:064x}"
+        return Task("cardinal", "1.0", name, task_input, "CLAIMED", 1, 0, T0, T0, None)
+
+    def __enter__(self) -> FakePorch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def note(self, verb: str, what: Any) -> None:
+        self.calls.append((verb, what))
+        if self.log is not None:
+            with self.log.open("a") as log:
+                log.write(json.dumps([verb, what]) + "\n")
+        if self.troubles.get(verb):
+            raise self.troubles[verb].pop(0)
+
+    def claim(
+        self,
+        n: int = 1,
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        request_id: str | None = None,
+    ) -> list[FakeClaimed]:
+        self.note("claim", [n, request_id])
+        while self.hang_at_claim:
+            time.sleep(60)
+        taken, self.pending = self.pending[:n], self.pending[n:]
+        made = [FakeClaimed(task) for task in taken]
+        if self.lease is not None:
+            for one in made:
+                fields = {f: getattr(one.task, f) for f in Task.__dataclass_fields__}
+                one.task = Task(**{**fields, "lease_until": self.lease})
+        return made
+
+    def update(
+        self, changes: Sequence[Change], *, pipeline: str | None = None
+    ) -> list[Reported | NotReported]:
+        changes = list(changes)
+        self.note("update", [[int(c.task, 16), c.status, c.attempt, c.message] for c in changes])
+        made: list[Reported | NotReported] = []
+        for position, change in enumerate(changes):
+            if (error := self.refuse(change)) is not None:
+                made.append(NotReported(position, error))
+            else:
+                made.append(Reported(change.task, "1.0", change.status, 1, True))
+        return made
+
+    def heartbeat(
+        self, tasks: Sequence[tuple[str, int, str]], *, pipeline: str | None = None
+    ) -> list[Reported | NotReported]:
+        self.note("heartbeat", [int(task, 16) for task, _, _ in tasks])
+        return [
+            NotReported(position, STALE)
+            if task in self.lost
+            else Reported(task, "1.0", "RUNNING", 1, False)
+            for position, (task, _, _) in enumerate(tasks)
+        ]
+
+    def release(
+        self,
+        tasks: Sequence[tuple[str, int, str]] = (),
+        *,
+        claim: str | None = None,
+        pipeline: str | None = None,
+        message: str | None = None,
+    ) -> list[Reported | NotReported]:
+        self.note("release", [claim, [int(task, 16) for task, _, _ in tasks]])
+        return []
+
+    def reports(self) -> dict[int, tuple[str, str | None]]:
+        """The last report of each task: status and message."""
+        return {
+            task: (status, message)
+            for verb, changes in self.calls
+            if verb == "update"
+            for task, status, _, message in changes
+        }
+
+    def named(self, verb: str) -> list[Any]:
+        return [what for name, what in self.calls if name == verb]
+
+
+T0 = "2026-11-24T16:04:11+00:00"
+
+
+def drain(porch: FakePorch, *arguments: str) -> int:
+    return run(["drain", *arguments], connect=lambda timeout: porch)  # type: ignore[arg-type, return-value]
+
+
+def shell(script: str) -> list[str]:
+    return ["--", "/bin/sh", "-c", script]
+
+
+class TestWhatACommandSees:
+    def test_the_task_on_stdin_and_in_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PORCH_TOKEN", "secret")
+        monkeypatch.setenv("PORCH_INPUT_OLD", "of an outer drain")
+        porch = FakePorch([{"Run": "ERR1; rm -rf /", "n": 1.5, "flag": True, "more": [1]}])
+        script = f'cd {tmp_path}; cat > stdin; env > env; printf %s "$1" > word'
+        assert drain(porch, *shell(script), "sh", "{Run}") == 0
+        record = json.loads((tmp_path / "stdin").read_text())
+        assert record["task_input"]["Run"] == "ERR1; rm -rf /"
+        assert record["attempt"] == 1
+        env = dict(
+            line.split("=", 1)
+            for line in (tmp_path / "env").read_text().splitlines()
+            if "=" in line
+        )
+        assert json.loads(env["PORCH_TASK"]) == record
+        assert env["PORCH_INPUT_RUN"] == "ERR1; rm -rf /"
+        assert (env["PORCH_INPUT_N"], env["PORCH_INPUT_FLAG"]) == ("1.5", "true")
+        assert "PORCH_INPUT_MORE" not in env
+        assert "PORCH_INPUT_OLD" not in env
+        assert env["PORCH_TOKEN"] == "secret"
+        assert (tmp_path / "word").read_text() == "ERR1; rm -rf /"
+
+    def test_placeholders_are_filled_and_braces_escaped(self) -> None:
+        words = ["{Run}/{attempt}", "{{Run}}", "{", "{task_input_id}", "{version}"]
+        assert fill(words, task({"Run": "E1", "version": "theirs"})) == [
+            "E1/1",
+            "{Run}",
+            "{",
+            "ab12",
+            "1.0",
+        ]
+
+    def test_a_value_that_looks_like_a_placeholder_is_not_one(self) -> None:
+        assert fill(["{a}"], task({"a": "{b}", "b": "x"})) == ["{b}"]
+
+    @given(st.text().filter(lambda text: not set(text) & set("{}")))
+    def test_words_without_braces_stay_as_they_are(self, word: str) -> None:
+        assert fill([word], task({})) == [word]
+
+    @pytest.mark.parametrize("word", ["{run}", "{}", "{more}", "{print $1}"])
+    def test_an_unknown_placeholder_is_refused_with_the_names_there_are(self, word: str) -> None:
+        with pytest.raises(Misconfigured) as caught:
+            fill([word], task({"Run": "E1", "more": {}}))
+        assert "{Run}" in caught.value.cure
+
+    def test_the_first_of_two_keys_with_one_name_is_kept(self) -> None:
+        env = environment(task({"lib-1": "first", "LIB_1": "second"}), {})
+        assert env["PORCH_INPUT_LIB_1"] == "first"
+
+    def test_a_variable_too_long_for_the_system_is_left_out(self, tmp_path: Path) -> None:
+        porch = FakePorch([{"big": "é" * 65_536}, {"big": "x" * (LONGEST_VARIABLE - 17)}])
+        script = f"cd {tmp_path}; cat >> stdin; env | cut -c 1-15 >> env"
+        assert drain(porch, *shell(script)) == 0
+        assert {status for status, _ in porch.reports().values()} == {"DONE"}
+        names = (tmp_path / "env").read_text()
+        assert "PORCH_TASK" not in names
+        assert names.count("PORCH_INPUT_BIG") == 1
+        assert len((tmp_path / "stdin").read_text().splitlines()) == 2
+
+
+def task(task_input: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {"pipeline": "cardinal", "version": "1.0", "task_input_id": "ab12", "attempt": 1}
+    return {**facts, "task_input": task_input}
+
+
+class TestWhatIsToldOfTheEnd:
+    def test_exit_0_is_done_and_else_failed_with_the_last_words(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{"n": 0}, {"n": 3}])
+        assert drain(porch, *shell("echo out; echo no space left >&2; exit $PORCH_INPUT_N")) == 0
+        assert porch.reports() == {0: ("DONE", None), 1: ("FAILED", "exit 3: no space left")}
+        seen = capfd.readouterr()
+        assert seen.out == "out\nout\n"
+        assert seen.err.count("no space left") == 2
+        closing = (
+            "2 claimed  1 DONE  1 FAILED   see: porch list --pipeline cardinal --status FAILED"
+        )
+        assert closing in seen.err
+
+    def test_a_signal_is_named(self) -> None:
+        porch = FakePorch([{}])
+        drain(porch, *shell("kill -KILL $$"))
+        assert porch.reports()[0] == ("FAILED", "signal SIGKILL")
+
+    def test_messages_are_bounded_and_can_be_kept(self) -> None:
+        noise = b"".join(b"line %d \xff\0\n" % n for n in range(1000))
+        assert last_lines(noise).splitlines()[0] == "line 980 \ufffd\ufffd"
+        assert len(last_lines(b"x" * 10_000)) == 4000
+        assert ending(-9, b"", None) == "signal SIGKILL"
+
+    def test_a_command_that_leaves_something_behind_is_over_when_it_ends(self) -> None:
+        porch = FakePorch([{}])
+        began = time.monotonic()
+        drain(porch, *shell("sleep 20 & exit 0"))
+        assert porch.reports()[0] == ("DONE", None)
+        assert time.monotonic() - began < 10
+
+    def test_a_command_that_does_not_exist_is_refused_before_anything_is_claimed(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{}])
+        assert drain(porch, "--", "./no-such-command") == 2
+        assert "porch: no_command: " in capfd.readouterr().err
+        assert porch.calls == []
+
+    def test_one_that_cannot_be_started_for_a_task_fails_that_task(self) -> None:
+        porch = FakePorch([{"tool": "/no/such"}, {"tool": "true"}])
+        assert drain(porch, "--", "{tool}") == 0
+        assert porch.reports()[0][0] == "FAILED"
+        assert str(porch.reports()[0][1]).startswith("cannot start /no/such")
+        assert porch.reports()[1] == ("DONE", None)
+
+
+class TestTheLoop:
+    def test_it_claims_until_nothing_is_left(self) -> None:
+        porch = FakePorch([{} for _ in range(10)])
+        assert drain(porch, "-j", "3", "--", "true") == 0
+        assert set(porch.reports().values()) == {("DONE", None)}
+        assert len(porch.reports()) == 10
+        assert all(n <= 3 for n, _ in porch.named("claim"))
+
+    def test_no_more_than_j_commands_run_at_once(self, tmp_path: Path) -> None:
+        porch = FakePorch([{} for _ in range(8)])
+        script = f"mkdir {tmp_path}/$$; ls {tmp_path} | wc -l >> {tmp_path}.n; rmdir {tmp_path}/$$"
+        drain(porch, "-j", "2", "-n", "8", *shell(script))
+        counts = [int(n) for n in Path(f"{tmp_path}.n").read_text().split()]
+        assert len(counts) == 8
+        assert max(counts) <= 2
+
+    def test_each_claim_has_its_own_request_id_and_a_batch_is_asked_for_at_once(self) -> None:
+        porch = FakePorch([{} for _ in range(5)])
+        drain(porch, "-n", "4", "--", "true")
+        claims = porch.named("claim")
+        assert [n for n, _ in claims] == [4, 4, 4]
+        assert len({request_id for _, request_id in claims}) == 3
+
+    def test_an_empty_queue_is_told(self, capfd: pytest.CaptureFixture[str]) -> None:
+        assert drain(FakePorch([]), "--", "true") == 0
+        assert "0 claimed: the claim queue is empty" in capfd.readouterr().err
+
+    def test_a_mistaken_placeholder_costs_no_task(self, capfd: pytest.CaptureFixture[str]) -> None:
+        porch = FakePorch([{"Run": "E1"}, {"Run": "E2"}])
+        assert drain(porch, "-n", "2", "--", "true", "{run}") == 2
+        assert porch.named("release") == [[None, [0, 1]]]
+        assert porch.named("update") == []
+        assert "porch: unknown_placeholder: {run} is not in its input" in capfd.readouterr().err
+
+    def test_a_task_that_is_not_ours_any_more_is_not_started(self, tmp_path: Path) -> None:
+        porch = FakePorch([{"n": 0}, {"n": 1}])
+        porch.refuse = lambda change: STALE if int(change.task, 16) == 0 else None
+        assert drain(porch, "-n", "2", *shell(f"touch {tmp_path}/$PORCH_INPUT_N")) == 0
+        assert os.listdir(tmp_path) == ["1"]
+
+    def test_a_refused_report_is_told_and_the_drain_goes_on(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{}, {}])
+        porch.refuse = lambda c: STALE if (int(c.task, 16), c.status) == (0, "DONE") else None
+        assert drain(porch, "--", "true") == 0
+        said = capfd.readouterr().err
+        assert "porch: stale_attempt: 000000000000 ended DONE" in said
+        assert "2 claimed  1 DONE  0 FAILED  1 refused" in said
+
+    def test_a_report_is_kept_until_it_is_answered(self) -> None:
+        porch = FakePorch([{}, {}])
+        calls = iter([None, AWAY, AWAY, None])
+        note = porch.note
+
+        def flaky(verb: str, what: Any) -> None:
+            note(verb, what)
+            if verb == "update" and (trouble := next(calls, None)) is not None:
+                raise trouble
+
+        porch.note = flaky  # type: ignore[method-assign]
+        assert drain(porch, "--", "true") == 0
+        reports = [changes for changes in porch.named("update") if changes[0][0] == 0]
+        assert [changes[0][1] for changes in reports] == ["RUNNING", "DONE", "DONE", "DONE"]
+        assert porch.reports() == {0: ("DONE", None), 1: ("DONE", None)}
+
+    def test_a_claim_nobody_answers_is_given_back(self, capfd: pytest.CaptureFixture[str]) -> None:
+        porch = FakePorch([{}])
+        porch.troubles["claim"] = [NoWorker("no_worker", "no worker took it", "start one")]
+        assert drain(porch, "--", "true") == 3
+        ((_, request_id),) = porch.named("claim")
+        assert porch.named("release") == [[request_id, []]]
+        assert "porch: no_worker: no worker took it; start one" in capfd.readouterr().err
+
+    def test_a_broker_that_is_away_ends_it_with_3_and_the_command_to_give_back(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{}])
+        porch.troubles = {"claim": [AWAY], "release": [AWAY]}
+        assert drain(porch, "--", "true") == 3
+        assert "porch release --claim" in capfd.readouterr().err
+
+    def test_a_claim_is_repeated_under_its_name_while_commands_run(self, tmp_path: Path) -> None:
+        porch = FakePorch([{"n": 0}, {"n": 1}])
+        answers = iter([None, AWAY, None])
+        note = porch.note
+
+        def flaky(verb: str, what: Any) -> None:
+            note(verb, what)
+            if verb == "claim" and (trouble := next(answers, None)) is not None:
+                raise trouble
+
+        porch.note = flaky  # type: ignore[method-assign]
+        porch.claim = first_alone(porch)  # type: ignore[method-assign]
+        # The first waits for the second, so a claim without an answer must not end the drain.
+        script = (
+            f"[ $PORCH_INPUT_N = 1 ] && : > {tmp_path}/1; until [ -e {tmp_path}/1 ]; do :; done"
+        )
+        assert drain(porch, "-j", "2", *shell(script)) == 0
+        claims = porch.named("claim")
+        assert claims[1][1] == claims[2][1] != claims[0][1]
+        assert porch.reports() == {0: ("DONE", None), 1: ("DONE", None)}
+
+    def test_a_claim_that_is_refused_ends_it_with_1(self) -> None:
+        porch = FakePorch([])
+        porch.troubles["claim"] = [AccessDenied("revoked_token", "it was revoked", "ask")]
+        assert drain(porch, "--", "true") == 1
+        assert porch.named("release") == []
+
+    def test_leases_are_renewed_and_a_lost_task_is_stopped(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{}])
+        porch.lease = "2026-11-24T16:04:11.3+00:00"
+        beats = porch.heartbeat
+
+        def heartbeat(tasks: Any, **options: Any) -> list[Reported | NotReported]:
+            if len(porch.named("heartbeat")) == 2:
+                porch.lost.add(f"{0:064x}")
+            return beats(tasks, **options)
+
+        porch.heartbeat = heartbeat  # type: ignore[method-assign]
+        assert drain(porch, "--", "sleep", "60") == 0
+        assert len(porch.named("heartbeat")) >= 3
+        assert porch.reports() == {0: ("RUNNING", None)}
+        assert "1 lost" in capfd.readouterr().err
+
+
+def first_alone(porch: FakePorch) -> Callable[..., list[FakeClaimed]]:
+    """A claim that hands out one task at a time, however many are asked for."""
+    claim = porch.claim
+    return lambda n=1, **options: claim(1, **options)
+
+
+class Program:
+    """`porch drain` in a process of its own, with what its fake coordinator noted."""
+
+    def __init__(self, tmp_path: Path, inputs: Sequence[Any], *arguments: str) -> None:
+        self.log = tmp_path / "calls"
+        self.stderr = tmp_path / "stderr"
+        with self.stderr.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, __file__, str(self.log), json.dumps(inputs), "drain", *arguments],
+                stderr=stderr,
+            )
+
+    def calls(self, verb: str) -> list[Any]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [what for name, what in map(json.loads, lines) if name == verb]
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def said(self) -> str:
+        return self.stderr.read_text()
+
+    def end(self) -> tuple[int, str]:
+        code = self.process.wait(timeout=30)
+        assert "Traceback" not in self.said()
+        return code, self.said()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    started: list[Program] = []
+
+    def start(inputs: Sequence[Any], *arguments: str) -> Program:
+        started.append(Program(tmp_path, inputs, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_a_signal_gives_back_what_waits_and_stops_what_runs(
+        self, program: Callable[..., Program], tmp_path: Path, number: signal.Signals
+    ) -> None:
+        up = tmp_path / "up"
+        script = f": > {up}; exec sleep 60"
+        porch = program([{}, {}, {}], "-n", "3", "--grace", "20", *shell(script))
+        porch.wait_for(up.exists)
+        porch.process.send_signal(number)
+        code, said = porch.end()
+        assert code == 128 + number
+        assert porch.calls("release") == [[None, [1, 2]]]
+        message = "stopped by signal SIGTERM of porch drain, signal SIGTERM"
+        assert porch.calls("update")[-1] == [[0, "FAILED", 1, message]]
+        assert "3 claimed  0 DONE  1 FAILED  2 released" in said
+
+    def test_a_command_may_finish_in_its_grace(
+        self, program: Callable[..., Program], tmp_path: Path
+    ) -> None:
+        up = tmp_path / "up"
+        script = f"trap 'exit 0' TERM; : > {up}; while :; do sleep 0.05; done"
+        porch = program([{}], "--grace", "20", *shell(script))
+        porch.wait_for(up.exists)
+        porch.process.terminate()
+        assert porch.end()[0] == 143
+        assert porch.calls("update")[-1] == [[0, "DONE", 1, None]]
+
+    @pytest.mark.parametrize(("grace", "signals"), [("0.2", 1), ("60", 2)])
+    def test_who_does_not_stop_is_killed_after_the_grace_or_at_a_second_signal(
+        self, program: Callable[..., Program], tmp_path: Path, grace: str, signals: int
+    ) -> None:
+        up, term = tmp_path / "up", tmp_path / "term"
+        script = f"trap ': > {term}' TERM; : > {up}; while :; do sleep 0.05; done"
+        porch = program([{}], "--grace", grace, *shell(script))
+        porch.wait_for(up.exists)
+        porch.process.terminate()
+        if signals == 2:
+            porch.wait_for(term.exists)
+            porch.process.terminate()
+        assert porch.end()[0] == 143
+        ((task, status, _, message),) = porch.calls("update")[-1]
+        assert (task, status) == (0, "FAILED")
+        assert message.startswith("stopped by signal SIGKILL of porch drain, signal SIGKILL")
+
+    def test_a_claim_under_way_is_ended_and_given_back(
+        self, program: Callable[..., Program]
+    ) -> None:
+        porch = program("hang", "--", "true")
+        porch.wait_for(lambda: porch.calls("claim"))
+        porch.process.terminate()
+        assert porch.end()[0] == 143
+        ((_, request_id),) = porch.calls("claim")
+        assert porch.calls("release") == [[request_id, []]]
+
+    def test_results_nobody_takes_are_told_on_leaving(
+        self, program: Callable[..., Program], tmp_path: Path
+    ) -> None:
+        porch = program("away", "--", "true")
+        porch.wait_for(lambda: len(porch.calls("update")) >= 2)
+        porch.process.terminate()
+        porch.wait_for(lambda: "porch: stopping: SIGTERM" in porch.said())
+        porch.process.terminate()
+        code, said = porch.end()
+        assert code == 3
+        assert f"porch update {0:064x} --status DONE --attempt 1" in said
+
+
+def program_main() -> int:
+    log, inputs, *arguments = sys.argv[1:]
+    given = json.loads(inputs)
+    porch = FakePorch([{}] if isinstance(given, str) else given, Path(log))
+    porch.hang_at_claim = given == "hang"
+    if given == "away":
+        update = porch.update
+
+        def away(changes: Sequence[Change], **options: Any) -> list[Reported | NotReported]:
+            answer = update(changes, **options)
+            if changes[0].status == "DONE":
+                raise AWAY
+            return answer
+
+        porch.update = away  # type: ignore[method-assign]
+    return run(arguments, connect=lambda timeout: porch)  # type: ignore[arg-type, return-value]
+
+
+if __name__ == "__main__":
+    sys.exit(program_main())
