@@ -234,10 +234,10 @@ class _Demo:
         said = (self.home / f"{name}.err").read_text().strip().splitlines()
         if status != 0:
             raise DemoFailed(f"porch {name} ended with {status}: {said[-1:]}", "see above")
-        self.console.print(f"    {said[-1].strip() if said else name}")
+        self.console.print(f"    {said[-1].strip() if said else name}", soft_wrap=True)
 
     def _say(self, text: str) -> None:
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
 
 def _once(times: Counter[str]) -> int:

@@ -80,7 +80,12 @@ def start_valkey(
         lambda child, port: _is_ready(child, port, password),
         _READY_SECONDS,
     )
-    return Valkey(child, f"redis://:{password}@127.0.0.1:{port}/0", port)
+    return Valkey(child, valkey_url(state), port)
+
+
+def valkey_url(state: State) -> str:
+    """Where the Valkey of this state directory is, or was when it last ran."""
+    return f"redis://:{state.secrets.valkey_password}@127.0.0.1:{state.secrets.valkey_port}/0"
 
 
 def _quoted(path: Path) -> str:

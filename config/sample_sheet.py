@@ -6,6 +6,15 @@ import csv
 import random
 from pathlib import Path
 
+from coordinator.errors import PorchError
+
+
+class UnknownColumn(PorchError):
+    """The key of a demo names a column that its sheet does not have."""
+
+    code = "unknown_column"
+
+
 _PLATFORMS = ("ILLUMINA", "OXFORD_NANOPORE", "PACBIO_SMRT", "ELEMENT")
 _STRATEGIES = ("WGS", "AMPLICON", "RNA-Seq", "Targeted-Capture")
 
@@ -33,6 +42,16 @@ def write_sample_sheet(path: Path, runs: int) -> Path:
 
 
 def distinct_definitions(path: Path, key: list[str]) -> int:
-    """How many different definitions the columns ``key`` of a CSV file make."""
+    """How many different definitions the columns ``key`` of a CSV file make.
+
+    Raises UnknownColumn.
+    """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return len({tuple(row[column] for column in key) for row in csv.DictReader(file)})
+        rows = csv.DictReader(file)
+        there_are = rows.fieldnames or ()
+        for column in key:
+            if column not in there_are:
+                raise UnknownColumn(
+                    f'{path.name} has no column "{column}"', f"it has {', '.join(there_are)}"
+                )
+        return len({tuple(row[column] for column in key) for row in rows})

@@ -43,23 +43,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PORCH_", frozen=True)
 
-    database_url: str | None = Field(default=None, description="PostgreSQL, as an SQLAlchemy URL")
-    broker_url: str | None = Field(default=None, description="Celery's broker, redis://...")
-    result_url: str | None = Field(
-        default=None, description="Celery's results; the broker unless set"
-    )
-    state_dir: Path = Field(
-        default_factory=default_state_dir, description="where the embedded servers keep their data"
-    )
-    max_input_bytes: int = Field(
-        default=Limits().max_bytes,
-        ge=1_024,
-        le=16 * 2**20,
-        description="largest task_input, canonical",
-    )
-    ready_file: Path | None = Field(
-        default=None, description="a worker makes this file when it is ready"
-    )
+    #: PostgreSQL, as a URL.
+    database_url: str | None = None
+    #: Celery's broker: redis://...
+    broker_url: str | None = None
+    #: Celery's results; the broker unless set.
+    result_url: str | None = None
+    #: Where the embedded servers keep their data.
+    state_dir: Path = Field(default_factory=default_state_dir)
+    #: The largest task_input, as canonical JSON.
+    max_input_bytes: int = Field(default=Limits().max_bytes, ge=1_024, le=16 * 2**20)
+    #: A worker makes this file when it is ready.
+    ready_file: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Settings:

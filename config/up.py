@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 
 from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
 from config.embedded_postgres import start_postgres
-from config.embedded_valkey import start_valkey
+from config.embedded_valkey import start_valkey, valkey_url
 from config.private_files import write_private
 from config.processes import Child, Family, Program
 from config.server_home import server_home
@@ -87,7 +87,12 @@ def worker_ready(family: Family, child: Child, ready_file: Path) -> None:
 
 def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
     """Start an embedded server for each URL that is not configured."""
-    database, broker = settings.database_url, settings.broker_url
+    # Where the terminal has our own env.sh, it names the very broker that we are about to start.
+    ours = valkey_url(state)
+    database = settings.database_url
+    broker, result = (
+        None if url == ours else url for url in (settings.broker_url, settings.result_url)
+    )
     if not (database and broker):
         user = server_user()
         home = server_home(state, user)
@@ -97,7 +102,7 @@ def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
         if not broker:
             _say("starting Valkey")
             broker = start_valkey(family, state, home, user, VALKEY_STAGE).url
-    return Urls(database, broker, settings.result_url or broker)
+    return Urls(database, broker, result or broker)
 
 
 def _ensure_admin_token(urls: Urls, state: State) -> str | None:

@@ -14,7 +14,8 @@ import sys
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
-from tasks.verbs import app  # noqa: E402
+import tasks.verbs  # noqa: F401
+from tasks.app import app
 
 if __name__ == "__main__":
     app.start(sys.argv[1:])

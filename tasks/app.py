@@ -64,7 +64,6 @@ def _settings() -> dict[str, Any]:
         # True would kill the worker's main process when the connection is lost.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_soft_shutdown_timeout": 10,
-        "worker_enable_soft_shutdown_on_idle": True,
         "worker_send_task_events": False,
         "broker_transport_options": transport,
         "broker_connection_retry_on_startup": True,

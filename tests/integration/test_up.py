@@ -9,7 +9,6 @@ import shlex
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,19 +21,7 @@ import pytest
 from config.embedded import embedded_servers
 from config.lifeline import running
 from config.server_home import remove_state_dir
-
-ROOT = Path(__file__).parents[2]
-
-UP = """
-import sys
-from config.settings import Settings
-from config.up import up
-from coordinator.errors import PorchError
-try:
-    up(Settings.from_environment(), json_output="--json" in sys.argv)
-except PorchError as error:
-    sys.exit(f"porch-server: {error}")
-"""
+from tests.house import BIN
 
 
 @pytest.fixture
@@ -125,6 +112,14 @@ def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> Non
         assert str(state_dir / "env.sh") in output
 
 
+def test_it_starts_again_in_a_terminal_that_has_its_own_env_sh(state_dir: Path) -> None:
+    with _up(state_dir, "--json") as process:
+        first = _line(process)
+    ours = {"PORCH_BROKER_URL": first["broker_url"], "PORCH_RESULT_URL": first["result_url"]}
+    with _up(state_dir, "--json", **ours) as process:
+        assert "valkey" in _line(process)["pids"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_cleanly(state_dir: Path, number: signal.Signals) -> None:
     with _up(state_dir, "--json") as process:
@@ -198,11 +193,11 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
 def _up(state_dir: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PORCH_")}
     with subprocess.Popen(
-        [sys.executable, "-c", UP, *arguments],
+        [str(BIN / "porch-server"), "up", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**kept, "PYTHONPATH": str(ROOT), "PORCH_STATE_DIR": str(state_dir), **environment},
+        env={**kept, "PORCH_STATE_DIR": str(state_dir), **environment},
     ) as process:
         try:
             yield process

@@ -1,0 +1,33 @@
+# porch: `make demo` shows it at work, `make test` checks all of it. Both start on a fresh machine
+# with Python 3.11 or newer: they make .venv and install what constraints.txt pins.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install demo test lint clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "porch needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary \
+		--constraint constraints.txt --editable client --editable '.[embedded,dev]'
+	touch $@
+
+demo: install
+	$(BIN)/porch-server demo $(if $(INPUT),--input "$(INPUT)") $(if $(KEY),--key "$(KEY)")
+
+test: lint
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
