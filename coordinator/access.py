@@ -40,18 +40,18 @@ def require_admin(who: Permission) -> None:
         )
 
 
-def require_own(who: Permission, pipeline: Pipeline) -> None:
-    """Raises Forbidden unless ``who`` holds a token of ``pipeline``."""
+def require_worker(who: Permission, name: str | None) -> Pipeline:
+    """The pipeline of the token. Raises Forbidden for an admin token, which has none."""
     if who.pipeline is None:
         raise Forbidden(
             "an admin token cannot submit, claim or report",
-            f"use a token of the pipeline: `porch token issue --pipeline {pipeline.name}`",
+            f"use a token of the pipeline: `porch token issue --pipeline {name or 'NAME'}`",
         )
-    require_look(who, pipeline)
+    return who.pipeline
 
 
 def require_look(who: Permission, pipeline: Pipeline) -> None:
-    """Raises Forbidden unless ``who`` may read the tasks of ``pipeline``."""
+    """Raises Forbidden if ``who`` holds a token of another pipeline."""
     if who.pipeline is not None and who.pipeline.pipeline_id != pipeline.pipeline_id:
         raise Forbidden(
             f'the token "{who.description}" is for the pipeline "{who.pipeline.name}", '

@@ -31,6 +31,7 @@ PorchError
 │   ├── ForceNeeded         force_needed
 │   └── ReasonNeeded        reason_needed
 ├── LedgerAway              database_away         PostgreSQL cannot be reached just now
+├── TooSlow                 too_slow              PostgreSQL took too long: ask for less
 └── InternalError           internal_error        a defect of ours, or a broken ledger
 """
 
@@ -235,6 +236,12 @@ class LedgerAway(PorchError):
     """The ledger cannot be reached, or gave up; the same request may be tried again."""
 
     code = "database_away"
+
+
+class TooSlow(PorchError):
+    """The question takes longer to answer than a coordinator may take."""
+
+    code = "too_slow"
 
 
 class InternalError(PorchError):

@@ -107,7 +107,7 @@ def _faults(task_input: object, limits: Limits) -> Iterator[PorchError]:
             return
         elif isinstance(value, dict):
             for key, inner in value.items():
-                yield from _string_faults(f"the key {key!r} of {path}", key)
+                yield from _string_faults(f"the key {key[:40]!r} of {path}", key)
                 todo.append((_step(path, key), depth + 1, inner))
         elif isinstance(value, list):
             todo.extend((f"{path}[{n}]", depth + 1, inner) for n, inner in enumerate(value))
@@ -127,7 +127,8 @@ def _string_faults(path: str, value: str) -> Iterator[PorchError]:
 
 
 def _step(path: str, key: str) -> str:
-    return f"{path}.{key}" if _PLAIN_KEY.match(key) else f"{path}[{key!r}]"
+    shown = key[:40]
+    return f"{path}.{shown}" if _PLAIN_KEY.match(shown) else f"{path}[{shown!r}]"
 
 
 def _a(value: object) -> str:

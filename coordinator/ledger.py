@@ -87,7 +87,7 @@ class Ledger(Protocol):
     def find(
         self, pipeline: Pipeline | None, ranges: Sequence[KeyRange], most: int
     ) -> list[list[Task]]:
-        """For each range, up to ``most`` tasks of the pipeline (None: any) with a key in it."""
+        """For each range, up to ``most`` tasks of the pipeline (None: any) that are in it."""
         ...
 
     def events(self, task_id: int) -> list[Event]:

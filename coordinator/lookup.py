@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from coordinator import access
-from coordinator.errors import BadRequest, MissingToken, PorchError
+from coordinator.errors import MissingToken, PorchError
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
 from coordinator.model import Origin, Permission, Pipeline, Task
@@ -42,13 +42,9 @@ class Lookup:
 
     def _own(self, who: Permission, name: str | None) -> Pipeline:
         """The pipeline to work on: the one named, or the token's own."""
-        target = who.pipeline if name is None else self._named(who, name)
-        if target is None:
-            raise BadRequest(
-                "an admin token belongs to no pipeline, and none was named",
-                "use a token of the pipeline",
-            )
-        access.require_own(who, target)
+        own = access.require_worker(who, name)
+        target = own if name is None else self._named(who, name)
+        access.require_look(who, target)
         return target
 
     def _look(self, who: Permission, name: str | None) -> Pipeline | None:
@@ -65,7 +61,7 @@ class Lookup:
         ranges = []
         for position, name in enumerate(names):
             try:
-                ranges.append((position, key_range(name.task)))
+                ranges.append((position, key_range(name)))
             except PorchError as refusal:
                 found[position] = refusal
         matches = self.ledger.find(pipeline, [keys for _, keys in ranges], MOST_MATCHES)

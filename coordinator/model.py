@@ -115,10 +115,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys that begin with some hexadecimal digits, both ends included."""
+    """The keys that begin with some hexadecimal digits, ends included; of one version or any."""
 
     low: bytes
     high: bytes
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,24 +52,24 @@ def pick_version(pipeline: Pipeline, version: str | None) -> str:
     return version
 
 
-def key_range(prefix: str) -> KeyRange:
+def key_range(name: Name) -> KeyRange:
     """The keys that a task_input_id or a prefix of one may stand for. Raises UnknownTask."""
-    digits = prefix.lower()
+    digits = name.task.lower()
     if not _PREFIX.match(digits):
         raise UnknownTask(
-            f'"{prefix[:80]}" is not a task_input_id: 4 to 64 hexadecimal digits name a task',
+            f'"{name.task[:80]}" is not a task_input_id: 4 to 64 hexadecimal digits name a task',
             "`porch list` shows them",
         )
-    return KeyRange(bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f")))
+    low, high = digits.ljust(64, "0"), digits.ljust(64, "f")
+    return KeyRange(bytes.fromhex(low), bytes.fromhex(high), name.version)
 
 
-def pick_task(name: Name, found: Sequence[Task]) -> Task | PorchError:
-    """The one task that ``name`` means among those whose key fits, or why it means none."""
-    fitting = [task for task in found if name.version in (None, task.version)]
+def pick_task(name: Name, fitting: Sequence[Task]) -> Task | PorchError:
+    """The one task that ``name`` means among those that fit it, or why it means none."""
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        other = f' in version "{name.version}"' if found else ""
+        other = f' in version "{name.version}"' if name.version else ""
         return UnknownTask(f'no task "{name.task}"{other}', "`porch list` shows them")
     if len({task.key for task in fitting}) > 1:
         return AmbiguousTask(

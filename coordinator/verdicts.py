@@ -78,7 +78,7 @@ def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported 
     """The verdict on a heartbeat."""
     if attempt is not None and attempt < outcome.attempt:
         return _stale_error(task, attempt, outcome)
-    if outcome.changed:
+    if outcome.changed and attempt in (None, outcome.attempt):
         return Reported(task.key, task.version, outcome.status, outcome.attempt, changed=True)
     return IllegalChange(
         f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt}: "

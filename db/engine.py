@@ -7,9 +7,11 @@ import weakref
 
 from sqlalchemy import Engine, create_engine, event
 
-#: Milliseconds that one statement may take, lock waits included. Set for each transaction (and not
-#: for the session) so that it holds through PgBouncer in transaction mode.
+#: Milliseconds that one statement may take, and that it may wait for a lock: a long wait is the
+#: doing of somebody else and worth another try, a long calculation is not. Set for each transaction
+#: (and not for the session) so that it holds through PgBouncer in transaction mode.
 STATEMENT_TIMEOUT_MS = 8_000
+LOCK_TIMEOUT_MS = 4_000
 
 # Bounds what a peer that has silently gone may cost: 3 s to connect, 10 s for lost packets.
 _CONNECT = {
@@ -35,7 +37,8 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
     @event.listens_for(engine, "begin")
     def bound_statements(connection: object) -> None:
         connection.exec_driver_sql(  # type: ignore[attr-defined]
-            f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}"
+            f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
+            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
         )
 
     owner = weakref.ref(engine)

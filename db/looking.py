@@ -29,6 +29,7 @@ class LookingLedger(PostgresBase):
             pipeline_id=None if pipeline is None else pipeline.pipeline_id,
             lows=[keys.low for keys in ranges],
             highs=[keys.high for keys in ranges],
+            versions=[keys.version for keys in ranges],
             most=most,
         )
         found: list[list[Task]] = [[] for _ in ranges]

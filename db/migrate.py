@@ -22,7 +22,7 @@ def upgrade(database_url: str) -> None:
     """
     engine = make_engine(database_url)
     with as_file(files("db") / "migrations") as scripts, translated(), engine.begin() as connection:
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         config = Config()
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))

@@ -57,11 +57,18 @@ STANDING = text(
 #: Hands out PENDING tasks. The claim row comes first: of several messages with one request_id,
 #: the others wait on its key, insert nothing, and so claim nothing (see CLAIMED_BEFORE). SKIP
 #: LOCKED lets claimers pass each other; the lock is taken in a CTE of its own, MATERIALIZED,
-#: because a planner that inlines it may run the LIMIT more than once and claim too much.
+#: because a planner that inlines it may run the LIMIT more than once and claim too much. FOR KEY
+#: SHARE on the pipeline is what the foreign key of the claim takes anyway, but at the end: taken
+#: first, a change of the identity policy, which locks the pipeline and then its tasks, cannot
+#: deadlock with us.
 CLAIM = text(
     """
-    WITH asked AS MATERIALIZED (
-        INSERT INTO porch.claim (pipeline_id, request_id) VALUES (:pipeline_id, :request_id)
+    WITH target AS MATERIALIZED (
+        SELECT pipeline_id, lease_seconds FROM porch.pipeline
+        WHERE pipeline_id = :pipeline_id FOR KEY SHARE
+    ), asked AS MATERIALIZED (
+        INSERT INTO porch.claim (pipeline_id, request_id)
+        SELECT pipeline_id, CAST(:request_id AS uuid) FROM target
         ON CONFLICT ON CONSTRAINT claim_pkey DO NOTHING
         RETURNING request_id
     ), due AS MATERIALIZED (
@@ -75,9 +82,9 @@ CLAIM = text(
     ), claimed AS (
         UPDATE porch.task AS t
         SET status = 'CLAIMED', attempt = t.attempt + 1, updated_at = now(),
-            lease_until = now() + make_interval(secs => p.lease_seconds)
-        FROM due, porch.pipeline AS p
-        WHERE t.task_id = due.task_id AND p.pipeline_id = :pipeline_id
+            lease_until = now() + make_interval(secs => target.lease_seconds)
+        FROM due, target
+        WHERE t.task_id = due.task_id
         RETURNING t.*
     ), noted AS (
         INSERT INTO porch.event
@@ -126,7 +133,8 @@ HANDED = text(
 #: Tries one change for each of many tasks. The rows are locked first, in order, so that each is
 #: judged by what it is now and not by what it was when the statement began; a change happens only
 #: from the statuses and in the attempt that the caller allows, and only if this request has not
-#: made it before. The event is written by the same statement. Every wanted row gets an answer.
+#: made it before (``made_in``: in which attempt). The event is written by the same statement. Every
+#: wanted row gets an answer.
 CHANGE = text(
     """
     WITH wanted AS MATERIALIZED (
@@ -142,11 +150,11 @@ CHANGE = text(
         FOR NO KEY UPDATE OF t
     ), judged AS MATERIALIZED (
         SELECT w.*, l.status AS from_status, l.attempt AS at_attempt, l.lease_seconds,
-            EXISTS (
-                SELECT FROM porch.event e
+            (
+                SELECT e.attempt FROM porch.event e
                 WHERE e.task_id = w.task_id AND e.request_id = :request_id
                     AND e.to_status = w.to_status
-            ) AS repeated
+            ) AS made_in
         FROM wanted w JOIN locked l USING (task_id)
     ), changed AS (
         UPDATE porch.task t
@@ -154,7 +162,7 @@ CHANGE = text(
             lease_until = CASE WHEN j.to_status = 'RUNNING'
                 THEN now() + make_interval(secs => j.lease_seconds) END
         FROM judged j
-        WHERE t.task_id = j.task_id AND NOT j.repeated
+        WHERE t.task_id = j.task_id AND j.made_in IS NULL
             AND j.from_status = ANY (string_to_array(j.sources, ','))
             AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
         RETURNING t.task_id, t.status, j.from_status, t.attempt, j.message
@@ -166,12 +174,13 @@ CHANGE = text(
         FROM changed ORDER BY task_id
     )
     SELECT j.task_id, COALESCE(c.status, j.from_status) AS status, j.at_attempt AS attempt,
-        c.task_id IS NOT NULL AS changed, j.repeated
+        c.task_id IS NOT NULL AS changed,
+        j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
     FROM judged j LEFT JOIN changed c USING (task_id)
     """
 )
 
-#: Extends the leases of tasks that are held, in the attempt given; rows are locked in order.
+#: Extends the leases of tasks that are held, in an attempt given; rows are locked in order.
 HEARTBEAT = text(
     """
     WITH wanted AS MATERIALIZED (
@@ -201,12 +210,13 @@ HEARTBEAT = text(
 FIND = text(
     """
     SELECT r.n, p.name AS pipeline, t.*
-    FROM unnest(CAST(:lows AS bytea[]), CAST(:highs AS bytea[])) WITH ORDINALITY
-            AS r (low, high, n)
+    FROM unnest(CAST(:lows AS bytea[]), CAST(:highs AS bytea[]), CAST(:versions AS text[]))
+            WITH ORDINALITY AS r (low, high, version, n)
         CROSS JOIN porch.pipeline p
         CROSS JOIN LATERAL (
             SELECT * FROM porch.task t
             WHERE t.pipeline_id = p.pipeline_id AND t.task_input_id BETWEEN r.low AND r.high
+                AND (r.version IS NULL OR t.version = r.version)
             ORDER BY t.task_input_id
             LIMIT :most
         ) t
@@ -267,11 +277,17 @@ LOCK_PIPELINE = text(
 )
 
 #: Moves tasks that exist to the scope of the new identity policy; task_once_key refuses what
-#: would make one task of two.
+#: would make one task of two. Rows are locked in order, as everywhere.
 RESCOPE = text(
     """
-    UPDATE porch.task
+    WITH locked AS MATERIALIZED (
+        SELECT task_id FROM porch.task WHERE pipeline_id = :pipeline_id
+        ORDER BY task_id
+        FOR UPDATE
+    )
+    UPDATE porch.task AS t
     SET scope = CASE CAST(:identity AS text) WHEN 'version' THEN version ELSE '' END
-    WHERE pipeline_id = :pipeline_id
+    FROM locked
+    WHERE t.task_id = locked.task_id
     """
 )

@@ -9,7 +9,7 @@ from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from coordinator.errors import IdentityConflict, InternalError, LedgerAway, PorchError
+from coordinator.errors import IdentityConflict, InternalError, LedgerAway, PorchError, TooSlow
 
 _BY_CONSTRAINT: dict[str, PorchError] = {
     "task_once_key": IdentityConflict(
@@ -22,7 +22,7 @@ _BY_CONSTRAINT: dict[str, PorchError] = {
 }
 
 # Whole classes of SQLSTATE that pass: connection trouble, no resources, an operator's intervention
-# (shutdown, restart, cancelled statement), and a transaction that lost against another.
+# (shutdown, restart), and a transaction that lost against another or waited for one too long.
 _PASSING_CLASSES = ("08", "53", "57")
 _PASSING = {
     errorcodes.SERIALIZATION_FAILURE,
@@ -46,6 +46,11 @@ def translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise LedgerAway("no connection to PostgreSQL is free") from error
     except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) == errorcodes.QUERY_CANCELED:
+            raise TooSlow(
+                "PostgreSQL did not finish this in time, or an operator cancelled it",
+                "ask for less: name a pipeline, a status, or a time with --since",
+            ) from error
         if not _passing(error):
             raise
         raise LedgerAway(

@@ -28,7 +28,9 @@ class WorkLedger(PostgresBase):
         priority: int,
         origin: Origin,
     ) -> list[Standing]:
-        distinct = {given.key: given.text for given in inputs}
+        distinct: dict[bytes, str] = {}
+        for given in inputs:
+            distinct.setdefault(given.key, given.text)
         values = {
             "pipeline_id": pipeline.pipeline_id,
             "version": version,
@@ -80,8 +82,10 @@ class WorkLedger(PostgresBase):
         return [outcomes[position] for position in range(len(changes))]
 
     def heartbeat(self, tasks: Sequence[tuple[int, int | None]]) -> list[Outcome]:
-        distinct = dict(tasks)
-        values = {"task_ids": list(distinct), "attempts": list(distinct.values())}
+        values = {
+            "task_ids": [task_id for task_id, _ in tasks],
+            "attempts": [attempt for _, attempt in tasks],
+        }
         with self._transaction() as connection:
             found = _outcomes(connection, statements.HEARTBEAT, values)
         return [found[task_id] for task_id, _ in tasks]

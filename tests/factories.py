@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 from coordinator.access import digest, new_secret
-from coordinator.model import Pipeline, Task
-from coordinator.requests import Caller
+from coordinator.model import Pipeline, Standing, Task
+from coordinator.requests import Caller, Name, Report, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
 
@@ -64,3 +65,20 @@ def a_task(key: bytes = b"\1" * 32, version: str = "1.0") -> Task:
     """A Task that is in no ledger."""
     at = datetime(2026, 11, 1, tzinfo=UTC)
     return Task(1, "pipeline-1", version, key, {"run": 1}, Status.PENDING, 0, 0, at, at, None)
+
+
+def submit(porch: Coordinator, secret: str, given: Sequence[object], **options: Any) -> list[str]:
+    """Submit definitions; their task_input_ids."""
+    answers = porch.submit(caller(secret), given, **options)
+    return [answer.key.hex() for answer in answers if isinstance(answer, Standing)]
+
+
+def finish(porch: Coordinator, secret: str, status: Status) -> str:
+    """Claim the next task and bring it to DONE, FAILED or CANCELLED; its task_input_id."""
+    (task,) = porch.claim(caller(secret), 1)
+    name = Name(task.task_input_id, task.version, task.attempt)
+    if status is Status.CANCELLED:
+        porch.cancel(caller(secret), name, Seen(task.status, task.attempt))
+    else:
+        porch.update(caller(secret), [Report(name, status)])
+    return task.task_input_id

@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+
 from porch_client.client import Porch
+from porch_client.model import Event, Registered
 from tests.factories import unique
 
 BIN = Path(sys.executable).parent
@@ -52,14 +56,53 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PATH": path, **(more or {})}
 
 
+def start(
+    *argv: str, env: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """Start one of porch's commands in the foreground of a session of its own, as a terminal does.
+
+    Signals are as a shell leaves them: where the tests themselves run in the background, SIGINT is
+    ignored, and a program inherits that.
+    """
+    return subprocess.Popen(
+        [str(BIN / argv[0]), *argv[1:]],
+        env=environment(env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
+        **options,
+    )
+
+
+def _default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def json_lines(text: str) -> list[Any]:
+    """What JSON lines hold."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def by_text(definitions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Definitions in the order of their JSON texts."""
+    return sorted(definitions, key=json.dumps)
+
+
 class House:
     """``porch-server up`` in a state directory, from ready to stopped. A context manager."""
 
-    def __init__(self, state_dir: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, state_dir: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.state_dir = state_dir
         self.process = subprocess.Popen(
             [str(BIN / "porch-server"), "up", "--json"],
             env=environment({"PORCH_STATE_DIR": str(state_dir), **(env or {})}),
+            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -78,11 +121,13 @@ class House:
         self.close()
 
     def close(self) -> int:
-        """Stop it with SIGTERM; its exit status."""
+        """Stop it with SIGTERM; its exit status. ``output`` is what it printed after its line."""
+        if self.process.stdout is None or self.process.stdout.closed:
+            return self.process.returncode
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.communicate(timeout=60)
+            self.output, _ = self.process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -90,8 +135,17 @@ class House:
         return self.process.returncode
 
     def pid(self, name: str) -> int:
-        """The process id of a child, e.g. ``postgres`` or ``worker.submit``, as first started."""
-        return int(self.ready["pids"][name])
+        """The process id of a child, e.g. ``postgres`` or ``worker.submit``, as it runs now."""
+        children = json.loads((self.state_dir / "children.json").read_text())
+        return next(int(child["pid"]) for child in children if child["name"] == name)
+
+    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a statement, asked of PostgreSQL behind porch's back."""
+        url = self.ready["database_url"].replace("+psycopg2", "")
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
 
     def env(self, token: str | None = None) -> dict[str, str]:
         """What a user of this house exports."""
@@ -126,6 +180,10 @@ class House:
         """Run the ``porch`` command in this house."""
         return run("porch", *argv, env={**self.env(token), **options.pop("env", {})}, **options)
 
+    def start(self, *argv: str, token: str | None = None, **options: Any) -> subprocess.Popen[str]:
+        """Start the ``porch`` command in this house and go on."""
+        return start("porch", *argv, env={**self.env(token), **options.pop("env", {})}, **options)
+
     def _first_line(self, seconds: float) -> str:
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -135,3 +193,47 @@ class House:
             self.process.kill()
             raise AssertionError(f"porch-server up said: {self.process.stderr.read()}")
         return line
+
+
+class User:
+    """Somebody with a token for a pipeline of their own. A context manager.
+
+    ``porch`` types a command; ``client`` prepares and looks, which is quicker.
+    """
+
+    def __init__(self, house: House, *versions: str) -> None:
+        self.house = house
+        self.pipeline, self.token = house.pipeline(*versions)
+        self.client = house.client(self.token)
+
+    def __enter__(self) -> User:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.client.close()
+
+    def porch(self, *argv: str, **options: Any) -> Any:
+        """Run the ``porch`` command with this user's token."""
+        return self.house.porch(*argv, token=self.token, **options)
+
+    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
+        """Start the ``porch`` command with this user's token and go on."""
+        return self.house.start(*argv, token=self.token, **options)
+
+    def register(self, *definitions: Mapping[str, Any], **options: Any) -> list[str]:
+        """Submit definitions; their task_input_ids."""
+        answers = list(self.client.submit(definitions, **options))
+        assert all(isinstance(answer, Registered) for answer in answers), answers
+        return [answer.task_input_id for answer in answers if isinstance(answer, Registered)]
+
+    def history(self, task: str) -> list[Event]:
+        """The events of a task."""
+        return self.client.show(task)[1]
+
+    def status(self, task: str) -> str:
+        """The status of a task."""
+        return self.client.show(task)[0].status
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """What is registered, in the order of its text: within a batch porch keeps none."""
+        return by_text(task.task_input for task in self.client.list())
