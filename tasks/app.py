@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, worker_ready
+from kombu.transport import TRANSPORT_ALIASES
 
 from config.logs import configure_logging
 from config.settings import Settings
@@ -20,6 +21,13 @@ PREFETCH = 4
 PATIENCE = 10
 #: Seconds that an answer waits to be fetched.
 RESULT_EXPIRES = 900
+
+# For the brokers that are Redis: kombu looks transports up by the scheme of the URL.
+TRANSPORT_ALIASES.update(
+    redis="tasks.transport:Transport",
+    rediss="tasks.transport:Transport",
+    sentinel="tasks.transport:SentinelTransport",
+)
 
 QUEUES = ("porch.submit", "porch.claim", "porch.update", "porch.query")
 
@@ -59,7 +67,11 @@ def _settings() -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_track_started": False,
+        # A handler that hangs is killed, and its request answered as a defect, before the broker
+        # gives the message to a second worker.
+        "task_time_limit": VISIBILITY_TIMEOUT - 15,
         "task_create_missing_queues": True,
+        "worker_consumer": "tasks.guard:Consumer",
         "worker_prefetch_multiplier": PREFETCH,
         # True would kill the worker's main process when the connection is lost.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -72,6 +84,11 @@ def _settings() -> dict[str, Any]:
         "redis_socket_connect_timeout": 3,
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 10,
+        # Some seconds of patience while the answer cannot be stored: without it, Celery stores the
+        # error that met the answer in its place once the broker is back; the client must resend.
+        "result_backend_always_retry": True,
+        "result_backend_max_retries": 12,
+        "result_backend_max_sleep_between_retries_ms": 2_000,
         "result_expires": RESULT_EXPIRES,
     }
 

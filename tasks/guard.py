@@ -1,19 +1,18 @@
 """What is refused before it reaches a verb: messages that ask for more than porch offers.
 
-Whoever may publish can embed callbacks, chains and far etas in a Celery message, or send something
-that is no message at all. The guard looks at each message in the worker's main process, answers
-those that it refuses, and acknowledges them, so that they neither run nor stay.
+Whoever may publish can name any task, embed callbacks, chains and far etas in a Celery message, or
+send something that is no request at all. The guard looks at each message in the worker's main
+process, answers those that it refuses, and acknowledges them, so that they neither run nor stay.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 from uuid import UUID
 
-from celery import Celery, Task
-from celery.worker.strategy import default
+from celery.worker import consumer
 
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from tasks.wire import MOST_CHARACTERS, refusal
@@ -21,54 +20,68 @@ from tasks.wire import MOST_CHARACTERS, refusal
 logger = logging.getLogger("porch")
 
 _UNWANTED_HEADERS = ("eta", "group", "expires")
+_LONGEST_ID = 255
+_CURE = "use porch_client, of about the same age as the coordinator"
 
 
-def strategy(task: Task, app: Celery, consumer: Any, **options: Any) -> Callable[..., Any]:
-    """Celery's default strategy for ``task``, behind the guard."""
-    accept = default(task, app, consumer, **options)
+class Consumer(consumer.Consumer):
+    """Celery's consumer of messages, behind the guard."""
 
-    def on_message(message: Any, body: Any, ack: Any, reject: Any, *rest: Any, **more: Any) -> Any:
-        try:
-            refuse_unwanted(message, body)
-        except PorchError as error:
-            request_id = (message.headers or {}).get("id")
-            logger.warning("%s %s refused: %s", task.name, request_id, error)
-            if isinstance(request_id, str):
-                app.backend.store_result(request_id, refusal(error), "SUCCESS")
-            ack()
-            return None
-        return accept(message, body, ack, reject, *rest, **more)
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
+        """What is called with each message."""
+        accept = super().create_task_handler(*args, **options)
 
-    return on_message
+        def on_message(message: Any) -> Any:
+            try:
+                refuse_unwanted(message, self.app.tasks)
+            except PorchError as error:
+                self._answer(message, error)
+                message.ack_log_error(logger, self.connection_errors)
+                return None
+            return accept(message)
+
+        return on_message
+
+    def _answer(self, message: Any, error: PorchError) -> None:
+        request_id = message.headers.get("id")
+        logger.warning("%.100r refused: %s", request_id, error)
+        if isinstance(request_id, str) and 0 < len(request_id) <= _LONGEST_ID:
+            self.app.backend.store_result(request_id, refusal(error), "SUCCESS")
 
 
-def refuse_unwanted(message: Any, body: Any) -> None:
-    """Raises BadRequest or TooLarge for a message that is not one plain request."""
-    cure = "use porch_client"
-    if body is not None:
-        raise BadRequest("the message is not in Celery's protocol 2", cure)
+def refuse_unwanted(message: Any, known: Container[str]) -> None:
+    """Raises BadRequest or TooLarge for a message that is not one plain request to a known task."""
     headers = message.headers
+    name = headers.get("task")
+    if not isinstance(name, str) or name not in known:
+        raise BadRequest(f"this coordinator has no task {str(name)[:80]!r}", _CURE)
     try:
         UUID(headers["id"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise BadRequest("the message's id is not a UUID", cure) from None
+        raise BadRequest("the message's id is not a UUID", _CURE) from None
     if message.content_type != "application/json":
-        raise BadRequest(f"the message is {message.content_type}, not JSON", cure)
+        raise BadRequest(f"the message is {str(message.content_type)[:80]!r}, not JSON", _CURE)
+    if not isinstance(message.body, bytes | str):
+        raise BadRequest("the message has no body", _CURE)
     if len(message.body) > MOST_CHARACTERS:
         raise TooLarge(
             f"the message has {len(message.body):,} bytes, the limit is {MOST_CHARACTERS:,}",
             "send fewer definitions at once",
         )
-    for name in _UNWANTED_HEADERS:
-        if headers.get(name):
-            raise BadRequest(f"messages with {name} are not accepted", cure)
-    if any(headers.get("timelimit") or ()):
-        raise BadRequest("messages with a time limit are not accepted", cure)
+    for unwanted in _UNWANTED_HEADERS:
+        if headers.get(unwanted):
+            raise BadRequest(f"messages with {unwanted} are not accepted", _CURE)
+    if headers.get("timelimit") not in (None, [None, None]):
+        raise BadRequest("messages with a time limit are not accepted", _CURE)
+    _refuse_unwanted_body(message)
+
+
+def _refuse_unwanted_body(message: Any) -> None:
     try:
         args, kwargs, embed = message.payload
     except Exception as error:
-        raise BadRequest(f"the message cannot be read: {type(error).__name__}", cure) from error
+        raise BadRequest(f"the message cannot be read: {type(error).__name__}", _CURE) from error
     if not (isinstance(args, list) and len(args) == 1 and kwargs == {}):
-        raise BadRequest("the message has not just one argument", cure)
+        raise BadRequest("the message has not just one argument", _CURE)
     if not isinstance(embed, dict) or any(embed.values()):
-        raise BadRequest("messages with callbacks, chains or chords are not accepted", cure)
+        raise BadRequest("messages with callbacks, chains or chords are not accepted", _CURE)

@@ -27,9 +27,7 @@ def door(name: str, shape: type[R]) -> Callable[[Verb[R]], Task]:
         def run(task: Task, text: object) -> Reply:
             return answer(task, text, shape, verb)
 
-        return app.task(
-            run, bind=True, name=f"porch.{name}", Strategy="tasks.guard:strategy", typing=False
-        )
+        return app.task(run, bind=True, name=f"porch.{name}", typing=False)
 
     return register
 

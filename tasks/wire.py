@@ -18,7 +18,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
 from coordinator.requests import Name
@@ -29,7 +30,17 @@ WIRE = 1
 #: Characters of one request. A client sends about a thousand definitions or 1 MiB at once.
 MOST_CHARACTERS = 32 * 2**20
 
-_Text = Annotated[str, Field(max_length=10_000)]
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul", "PostgreSQL cannot hold the character U+0000")
+    return text
+
+
+_Text = Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)]
+# As wide as the columns that they are compared with.
+_Attempt = Annotated[int, Field(ge=0, le=2**31 - 1)]
+_RowId = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Request(BaseModel):
@@ -38,7 +49,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     wire: Literal[1]
-    host: Annotated[str, Field(max_length=255)] | None = None
+    host: Annotated[_Text, Field(max_length=255)] | None = None
     pipeline: _Text | None = None
 
 
@@ -49,7 +60,7 @@ class NameOnWire(BaseModel):
 
     task: _Text
     version: _Text | None = None
-    attempt: int | None = None
+    attempt: _Attempt | None = None
 
     def name(self) -> Name:
         """The name for the coordinator."""
@@ -104,7 +115,7 @@ class DecisionRequest(Request):
     task: _Text
     version: _Text | None = None
     status: Status
-    attempt: int
+    attempt: _Attempt
     reason: str | None = None
 
 
@@ -133,7 +144,7 @@ class CountRequest(Request):
 class ListRequest(CountRequest):
     """porch.list: one page; ``after`` is the ``next`` of the page before."""
 
-    after: int = 0
+    after: _RowId = 0
     limit: int = 1_000
 
 
@@ -182,7 +193,7 @@ class TokensRequest(Request):
 class RevokeTokenRequest(Request):
     """porch.revoke_token."""
 
-    token_id: int
+    token_id: _RowId
 
 
 def parse(text: object, shape: type[Request]) -> Any:
@@ -202,7 +213,8 @@ def parse(text: object, shape: type[Request]) -> Any:
         raise BadRequest("the request is not a JSON object", "use porch_client")
     if sent.get("wire") != WIRE:
         raise UnknownWire(
-            f"the request is in wire format {sent.get('wire')!r}, this coordinator speaks {WIRE}",
+            f"the request is in wire format {str(sent.get('wire'))[:40]!r}, this coordinator "
+            f"speaks {WIRE}",
             "use a porch client and coordinator of about the same age",
         )
     try:
@@ -210,7 +222,7 @@ def parse(text: object, shape: type[Request]) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"{where}: {first['msg']}", "see the wire format") from None
+        raise BadRequest(f"{where[:200]}: {first['msg']}", "see the wire format") from None
 
 
 class Reply:
