@@ -21,11 +21,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from celery import Celery
-from celery.app.backends import BACKEND_ALIASES
 from celery.exceptions import TimeoutError as NoResultYet
 from celery.result import AsyncResult
 from kombu.exceptions import ChannelError, OperationalError
-from kombu.transport import TRANSPORT_ALIASES
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
@@ -44,6 +42,14 @@ WIRE = 1
 #: Seconds without an answer after which a request is sent again; doubled each time.
 RESEND_AFTER = 10.0
 
+#: Seconds to look for an answer before a request is sent again, however long ago it was sent.
+_LOOK = 1.0
+
+#: Of all that Celery can speak: what coordinators are run on. Others fail in their own ways, each
+#: for want of its library.
+_RESULTS = ("redis", "rediss", "sentinel")
+_BROKERS = (*_RESULTS, "amqp", "amqps", "pyamqp")
+
 #: What a lost or refused connection looks like, seen through Celery, kombu and redis-py. Celery
 #: wraps the second failure of its result consumer in a RuntimeError.
 _CONNECTION_LOST = (OperationalError, RedisError, OSError, RuntimeError)
@@ -61,6 +67,7 @@ class Pending:
     about: str
     request_id: str
     sent: bool = False
+    sent_at: float = 0.0
     perhaps_sent: bool = False
     lost: Exception | None = field(default=None, repr=False)
 
@@ -69,8 +76,8 @@ class Channel:
     """The way to one broker with one token. ``timeout``: seconds that one answer may take."""
 
     def __init__(self, broker: str, result: str | None, token: str | None, timeout: float) -> None:
-        _check("PORCH_BROKER_URL", broker, TRANSPORT_ALIASES)
-        _check("PORCH_RESULT_URL", result or broker, BACKEND_ALIASES)
+        _check("PORCH_BROKER_URL", broker, _BROKERS)
+        _check("PORCH_RESULT_URL", result or broker, _RESULTS)
         self.timeout = timeout
         # One operation on a connection that has gone silent may take this long, so that the whole
         # stays within the timeout.
@@ -128,18 +135,26 @@ class Channel:
             try:
                 if not pending.sent:
                     self._publish(pending)
-                answer = self._get(pending, min(left, resend_after))
+                # Since it was sent, not since we wait: of several under way that a killed worker
+                # had in hand, the second need not wait anew when the first is answered.
+                silent = time.monotonic() - pending.sent_at
+                answer = self._get(pending, min(left, max(resend_after - silent, _LOOK)))
             except NoResultYet:
                 pending.sent, pending.lost = False, None
                 resend_after *= 2
             except _CONNECTION_LOST as lost:
                 self._forget_connections(pending, lost)
-                time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
-                pause = min(2 * pause, 2.0)
+                pause = _rest(pause, deadline)
                 if isinstance(lost, _TIMED_OUT) and deadline - time.monotonic() < self._patience:
                     break
             else:
-                return _opened(answer)
+                if not isinstance(answer, Exception):
+                    return _opened(answer)
+                # Celery's word and not the coordinator's: a worker could not store its answer.
+                # Celery would repeat it for ever, having seen it once.
+                pending.sent, pending.lost = False, None
+                self.close()
+                pause = _rest(pause, deadline)
         raise self._diagnosis(pending)
 
     def ask(self, pending: Pending) -> dict[str, Any]:
@@ -149,8 +164,7 @@ class Channel:
     # ----------------------------------------------------------------------------------------
 
     def _publish(self, pending: Pending) -> None:
-        # Held until the answer is there: a result that is dropped ends its subscription.
-        self._results[pending.request_id] = self._celery().send_task(
+        result = self._celery().send_task(
             f"porch.{pending.verb}",
             args=[pending.text],
             task_id=pending.request_id,
@@ -160,7 +174,12 @@ class Channel:
             kwargsrepr="",
             retry=False,
         )
+        # Held until the answer is there: a result that is dropped ends its subscription. When the
+        # request was sent before, the first result is the one that listens.
+        if self._results.setdefault(pending.request_id, result) is not result:
+            result.backend = None
         pending.sent = pending.perhaps_sent = True
+        pending.sent_at = time.monotonic()
         pending.lost = None
 
     def _get(self, pending: Pending, seconds: float) -> Any:
@@ -270,6 +289,12 @@ def _make_app(broker: str, result: str, patience: float) -> Celery:
     return app
 
 
+def _rest(pause: float, deadline: float) -> float:
+    """Sleep for ``pause`` seconds, within the deadline; how long to sleep the next time."""
+    time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+    return min(2 * pause, 2.0)
+
+
 def _opened(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, str):
         raise PorchError(
@@ -301,7 +326,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _root_of(error: BaseException) -> str:
     """What it comes from in the end, in one line: Celery's own words hide it."""
-    *_, root = _causes(error)
+    told = [cause for cause in _causes(error) if isinstance(cause, OSError | RedisError)]
+    root = told[-1] if told else error
     return (str(root).strip() or type(root).__name__).splitlines()[0][:200]
 
 

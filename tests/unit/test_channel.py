@@ -1,0 +1,396 @@
+"""The client's way to the queue and back, on a small imitation of Redis."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakeredis import TcpFakeServer
+from redis import Redis
+
+from porch_client import channel as channel_module
+from porch_client.channel import Channel, Pending
+from porch_client.errors import (
+    BadInput,
+    BrokerAway,
+    DatabaseAway,
+    Misconfigured,
+    NoAnswer,
+    NotFound,
+    NoWorker,
+    PorchError,
+)
+from porch_client.submission import CHUNK, WINDOW, Submission
+
+SECRET = "5ec7e7" * 5 + "00"
+QUEUE = "porch.query"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    server = TcpFakeServer(("127.0.0.1", 0), server_type="valkey")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield "127.0.0.1", server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def redis(address: tuple[str, int]) -> Iterator[Redis]:
+    with Redis(host=address[0], port=address[1]) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def open_channel(redis: Redis, address: tuple[str, int]) -> Iterator[Callable[..., Channel]]:
+    """Makes channels to the imitation, and closes them."""
+    made: list[Channel] = []
+
+    def make(token: str | None = SECRET, timeout: float = 5.0) -> Channel:
+        made.append(Channel(f"redis://{address[0]}:{address[1]}/0", None, token, timeout))
+        return made[-1]
+
+    yield make
+    for channel in made:
+        channel.close()
+
+
+def request(channel: Channel, **body: Any) -> Pending:
+    return channel.prepare("show", QUEUE, {"pipeline": "p", **body}, about="n=1")
+
+
+def waiting(redis: Redis) -> list[dict[str, Any]]:
+    """The messages in the queue, oldest first."""
+    return [json.loads(raw) for raw in reversed(redis.lrange(QUEUE, 0, -1))]
+
+
+def body_of(message: dict[str, Any]) -> Any:
+    return json.loads(base64.b64decode(message["body"]))
+
+
+def store(redis: Redis, task_id: str, status: str, result: Any) -> None:
+    """Store a result as Celery does."""
+    meta = {"status": status, "result": result, "task_id": task_id}
+    key, text = f"celery-task-meta-{task_id}", json.dumps({**meta, "traceback": "", "children": []})
+    redis.set(key, text)
+    redis.publish(key, text)
+
+
+def answering(redis: Redis, *replies: dict[str, Any] | None) -> threading.Thread:
+    """A coordinator that takes one message for each reply, and gives it (None: none)."""
+
+    def work() -> None:
+        for reply in replies:
+            _, raw = redis.brpop(QUEUE, timeout=10)
+            if reply is not None:
+                store(redis, json.loads(raw)["headers"]["id"], "SUCCESS", json.dumps(reply))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+class TestAMessage:
+    def test_has_the_token_in_a_header_and_nowhere_else(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        channel.send(request(channel))
+        (message,) = waiting(redis)
+        assert message["headers"].pop("porch_token") == SECRET
+        assert SECRET not in json.dumps(message)
+        assert SECRET not in json.dumps(body_of(message))
+
+    def test_has_no_such_header_without_a_token(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(token=None)
+        channel.send(request(channel))
+        assert "porch_token" not in waiting(redis)[0]["headers"]
+
+    def test_shows_the_pipeline_and_the_amount_and_not_the_definitions(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        channel.send(request(channel, definitions=[{"patient": "Jane"}]))
+        headers = waiting(redis)[0]["headers"]
+        assert headers["argsrepr"] == "pipeline=p n=1"
+        assert headers["kwargsrepr"] == ""
+        assert "Jane" not in json.dumps(headers)
+
+    def test_is_one_json_text_with_the_wire_version(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        channel.send(request(channel, task="abcd"))
+        args, kwargs, _ = body_of(waiting(redis)[0])
+        sent = json.loads(args[0])
+        assert (sent["wire"], sent["pipeline"], sent["task"]) == (1, "p", "abcd")
+        assert (len(args), kwargs) == (1, {})
+
+    def test_names_the_verb_and_the_request(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        pending = request(channel)
+        channel.send(pending)
+        headers = waiting(redis)[0]["headers"]
+        assert (headers["task"], headers["id"]) == ("porch.show", pending.request_id)
+
+
+class TestAnAnswer:
+    def test_comes_back(self, open_channel: Callable[..., Channel], redis: Redis) -> None:
+        channel = open_channel()
+        answering(redis, {"ok": {"n": 7}})
+        assert channel.ask(request(channel)) == {"n": 7}
+
+    def test_that_says_no_is_raised_as_what_it_is(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        answering(redis, {"error": {"code": "unknown_task", "message": "none", "cure": "look"}})
+        with pytest.raises(NotFound) as refused:
+            channel.ask(request(channel))
+        assert (refused.value.code, refused.value.cure) == ("unknown_task", "look")
+
+    def test_is_not_kept_by_the_broker_once_it_is_here(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        answering(redis, {"ok": {}})
+        channel.ask(request(channel))
+        assert redis.keys("celery-task-meta-*") == []
+
+    def test_of_many_requests_under_way_goes_to_the_right_one(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        asked = [request(channel) for _ in range(3)]
+        for pending in asked:
+            channel.send(pending)
+        answering(redis, *({"ok": {"n": n}} for n in range(3)))
+        assert [channel.wait(pending)["n"] for pending in reversed(asked)] == [2, 1, 0]
+
+    def test_lost_on_the_way_is_asked_for_again_with_the_same_request_id(
+        self,
+        open_channel: Callable[..., Channel],
+        redis: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(channel_module, "RESEND_AFTER", 0.3)
+        channel = open_channel()
+        answering(redis, None, {"ok": {"n": 1}})
+        assert channel.ask(request(channel)) == {"n": 1}
+
+    def test_of_celery_alone_is_none_and_the_request_is_sent_again(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        pending = request(channel)
+        failure = {"exc_type": "ConnectionError", "exc_module": "builtins", "exc_message": ["x"]}
+        store(redis, pending.request_id, "FAILURE", failure)
+        answering(redis, None, {"ok": {"n": 1}})
+        assert channel.ask(pending) == {"n": 1}
+
+
+class TestNoAnswer:
+    def test_makes_it_send_the_very_same_again(
+        self,
+        open_channel: Callable[..., Channel],
+        redis: Redis,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(channel_module, "RESEND_AFTER", 0.2)
+        channel = open_channel(timeout=2.5)
+        with pytest.raises(NoWorker):
+            channel.ask(request(channel))
+        sent = waiting(redis)
+        assert len(sent) > 1
+        assert len({message["headers"]["id"] for message in sent}) == 1
+        assert len({message["body"] for message in sent}) == 1
+
+    def test_while_the_message_waits_means_no_worker(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(timeout=0.5)
+        with pytest.raises(NoWorker, match=r"within 0\.5 s.*1 requests wait in queue porch\.query"):
+            channel.ask(request(channel))
+
+    def test_after_a_worker_took_the_message_is_told_as_such(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(timeout=0.7)
+        answering(redis, None)
+        with pytest.raises(NoAnswer):
+            channel.ask(request(channel))
+
+    def test_while_the_worker_says_that_the_database_is_away_is_told_as_such(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(timeout=0.7)
+        pending = request(channel)
+        away = {"status": "DATABASE_AWAY", "result": None, "task_id": pending.request_id}
+        redis.set(f"celery-task-meta-{pending.request_id}", json.dumps(away))
+        with pytest.raises(DatabaseAway):
+            channel.ask(pending)
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port on which nobody listens: bound, so that nobody else takes it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+class TestABrokerThatIsAway:
+    def test_is_told_within_the_timeout(self, nobody: int) -> None:
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", None, SECRET, 1.0)
+        began = time.monotonic()
+        with pytest.raises(BrokerAway) as away:
+            channel.ask(request(channel))
+        channel.close()
+        assert time.monotonic() - began < 3.0
+        assert away.value.code == "broker_away"
+
+    def test_is_named_without_its_password(self, nobody: int) -> None:
+        channel = Channel(f"redis://user:hunter2@127.0.0.1:{nobody}/0", None, SECRET, 0.3)
+        with pytest.raises(BrokerAway) as away:
+            channel.ask(request(channel))
+        channel.close()
+        assert f"redis://127.0.0.1:{nobody}" in str(away.value)
+        assert "hunter2" not in str(away.value)
+
+    def test_does_not_fail_the_sending_which_waiting_repeats(self, nobody: int) -> None:
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", None, SECRET, 20.0)
+        pending = request(channel)
+        channel.send(pending)
+        assert not pending.sent
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "localhost/0"])
+def test_what_is_no_url_is_refused_before_anything_is_tried(url: str) -> None:
+    with pytest.raises(Misconfigured, match="PORCH_BROKER_URL"):
+        Channel(url, None, SECRET, 1.0)
+
+
+# Submissions --------------------------------------------------------------------------------
+
+
+class Echo:
+    """A channel that registers everything, and notes what is under way."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[Any]] = []
+        self.under_way = 0
+        self.most_under_way = 0
+
+    def prepare(self, *_: object, encoded: dict[str, str], **__: object) -> list[Any]:
+        return list(json.loads(encoded["definitions"]))
+
+    def send(self, chunk: list[Any]) -> None:
+        self.sent.append(chunk)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+
+    def wait(self, chunk: list[Any]) -> dict[str, Any]:
+        self.under_way -= 1
+        return {
+            "results": [
+                {"task_input_id": json.dumps(sent), "status": "PENDING", "created": True}
+                for sent in chunk
+            ]
+        }
+
+
+def submit(definitions: Any, echo: Echo | None = None) -> Iterator[Any]:
+    return Submission(echo or Echo(), None, None, 0).run(definitions)  # type: ignore[arg-type]
+
+
+def test_answers_come_in_the_order_of_the_definitions() -> None:
+    n = 3 * CHUNK + 7
+    answers = list(submit({"n": n} for n in range(n)))
+    assert [answer.position for answer in answers] == list(range(n))
+    assert [json.loads(answer.task_input_id)["n"] for answer in answers] == list(range(n))
+
+
+def test_no_more_is_read_than_is_under_way() -> None:
+    read = 0
+
+    def endless() -> Iterator[dict[str, int]]:
+        nonlocal read
+        while True:
+            read += 1
+            yield {"n": read}
+
+    answers = submit(endless())
+    for _ in range(10 * CHUNK):
+        next(answers)
+    assert read <= (10 + WINDOW) * CHUNK
+
+
+def test_so_many_messages_are_under_way_and_no_more() -> None:
+    echo = Echo()
+    list(submit(({"n": n} for n in range(10 * CHUNK)), echo))
+    assert echo.most_under_way == WINDOW
+
+
+def test_nothing_is_sent_for_nothing() -> None:
+    echo = Echo()
+    assert list(submit([], echo)) == []
+    assert echo.sent == []
+
+
+def test_large_definitions_make_messages_of_fewer() -> None:
+    echo = Echo()
+    list(submit(({"text": "x" * 400_000} for _ in range(6)), echo))
+    assert [len(chunk) for chunk in echo.sent] == [3, 3]
+
+
+def deep(levels: int) -> Any:
+    inner: Any = {}
+    for _ in range(levels):
+        inner = {"a": inner}
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (object(), "bad_json"),
+        ({"a": b"bytes"}, "bad_json"),
+        ({(1, 2): 3}, "bad_json"),
+        ({"a": 10**5_000}, "bad_json"),
+        (deep(400), "too_deep"),
+        (deep(900), "too_deep"),
+        (deep(100_000), "too_deep"),
+        ({"a": "x" * 20 * 2**20}, "too_large"),
+        (BadInput("ragged_row", "line 3"), "ragged_row"),
+    ],
+    ids=["object", "bytes", "key", "digits", "400", "900", "100000", "20MiB", "unread"],
+)
+def test_what_cannot_be_sent_is_refused_at_its_position_and_keeps_nothing_out(
+    bad: object, code: str
+) -> None:
+    echo = Echo()
+    first, refused, last = submit([{"a": 1}, bad, {"a": 2}], echo)
+    assert (refused.position, refused.error.code) == (1, code)
+    assert isinstance(refused.error, PorchError)
+    assert (first.position, last.position) == (0, 2)
+    assert echo.sent == [[{"a": 1}, {"a": 2}]]
+
+
+def test_a_circle_is_refused() -> None:
+    circle: dict[str, Any] = {}
+    circle["a"] = circle
+    (refused,) = submit([circle])
+    assert refused.error.code in {"bad_json", "too_deep"}
