@@ -20,8 +20,9 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 demo: install
 	$(BIN)/porch-server demo $(if $(INPUT),--input "$(INPUT)") $(if $(KEY),--key "$(KEY)")
 
+# Two at once, as most of a test's time is spent waiting for servers to start and stop.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
