@@ -19,12 +19,12 @@ class PostgresBase:
         self.engine = engine
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """One transaction, committed at the end; errors are ours."""
-        with translated(), self.engine.begin() as connection:
+    def _transaction(self, *, bounded: bool = True) -> Iterator[Connection]:
+        """One transaction, committed at the end; errors are ours (see ``translated``)."""
+        with translated(bounded=bounded), self.engine.begin() as connection:
             yield connection
 
     def _read(self, statement: Executable, **values: Any) -> list[Row[Any]]:
         """The rows of one statement that changes nothing."""
-        with self._transaction() as connection:
+        with self._transaction(bounded=False) as connection:
             return list(connection.execute(statement, values))

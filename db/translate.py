@@ -33,8 +33,12 @@ _PASSING = {
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise our errors for the database's: LedgerAway for what may be tried again."""
+def translated(*, bounded: bool = False) -> Iterator[None]:
+    """Raise our errors for the database's: LedgerAway for what may be tried again.
+
+    ``bounded``: what is asked for takes milliseconds, so that it is PostgreSQL's trouble, which
+    passes, if it takes too long; otherwise that is TooSlow, and trying again would be no quicker.
+    """
     try:
         yield
     except IntegrityError as error:
@@ -46,7 +50,7 @@ def translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise LedgerAway("no connection to PostgreSQL is free") from error
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) == errorcodes.QUERY_CANCELED:
+        if getattr(error.orig, "pgcode", None) == errorcodes.QUERY_CANCELED and not bounded:
             raise TooSlow(
                 "PostgreSQL did not finish this in time, or an operator cancelled it",
                 "ask for less: name a pipeline, a status, or a time with --since",

@@ -79,6 +79,28 @@ def test_a_long_calculation_is_refused_and_not_tried_for_ever(
         porch.ledger._read(text("SELECT pg_sleep(10)"))  # type: ignore[attr-defined]
 
 
+def test_a_small_change_that_takes_long_may_be_tried_again(
+    porch: Coordinator, other: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, secret = pipeline(porch)
+    with other.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION porch.be_slow() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN PERFORM pg_sleep(10); RETURN NEW; END'"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE TRIGGER slow BEFORE INSERT ON porch.task"
+                " FOR EACH ROW EXECUTE FUNCTION porch.be_slow()"
+            )
+        )
+    monkeypatch.setattr(db.engine, "STATEMENT_TIMEOUT_MS", 300)
+    with pytest.raises(LedgerAway, match="statement timeout"):
+        submit(porch, secret, definitions(1))
+
+
 def test_what_is_locked_by_another_is_passed_over_by_a_claim(
     porch: Coordinator, other: Engine
 ) -> None:
