@@ -11,11 +11,11 @@ from config import demo as demonstration
 from config.logs import configure_logging
 from config.settings import Settings
 from config.up import up as run_everything
-from config.wiring import issue_admin_token, worker_argv
+from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
 from coordinator.errors import PorchError
 from db.migrate import upgrade
 
-QUEUES = "porch.submit,porch.claim,porch.update,porch.query"
+_ALL = ",".join(QUEUES)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +47,9 @@ def migrate() -> None:
 
 
 @cli.command()
-@click.option("--queues", default=QUEUES, show_default=True, help="Which requests to take.")
+@click.option(
+    "--queues", default=",".join(QUEUES), show_default=True, help="Which requests to take."
+)
 @click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1, 256))
 @click.option("--name", default="porch", show_default=True, help="Unique on its host.")
 def worker(queues: str, concurrency: int, name: str) -> None:
@@ -59,6 +61,18 @@ def worker(queues: str, concurrency: int, name: str) -> None:
     settings.required("database_url")
     settings.required("broker_url")
     argv = worker_argv(queues, concurrency, name)
+    os.execv(argv[0], argv)  # noqa: S606
+
+
+@cli.command()
+def beat() -> None:
+    """Ask for periodic work, in the foreground: without it no lease runs out, nothing is retried.
+
+    It does none of it itself: workers that take from the queue porch.sweep do. A second one on
+    another host does no harm, and goes on when the first is gone.
+    """
+    Settings.from_environment().required("broker_url")
+    argv = beat_argv()
     os.execv(argv[0], argv)  # noqa: S606
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging.config
 
-#: Celery tells of each message received and each task ended; porch's own line says it better.
-_QUIET = ("celery.app.trace", "celery.worker.strategy", "kombu", "alembic")
+#: Celery tells of each message received, sent and ended; porch's own line says it better.
+_QUIET = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "kombu", "alembic")
 
 
 def configure_logging() -> None:

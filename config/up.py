@@ -1,8 +1,8 @@
 """``porch-server up``: everything on this machine, started in order, stopped together.
 
 1. lock the state directory; 2. start the servers that no URL is configured for; 3. migrate;
-4. issue the first admin token; 5. start the workers; 6. say how to reach it all; 7. keep it
-running until a signal.
+4. issue the first admin token; 5. start the workers and beat; 6. say how to reach it all; 7. keep
+it running until a signal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from config.signals import Stopped, StopSignals
 from config.state import State
 from config.supervision import keep_running
 from config.system_user import server_user
-from config.wiring import issue_admin_token, worker_argv
+from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
 from db.migrate import upgrade
 
 _WORKER_STAGE = 0
@@ -39,7 +39,12 @@ _WORKER_STOP_SECONDS = 20.0
 _WORKER_READY_SECONDS = 60.0
 _CONCURRENCY = 2
 # Two, so that a flood of submissions does not keep claims and reports waiting.
-_WORKERS = {"submit": "porch.submit", "claim": "porch.claim,porch.update,porch.query"}
+_SUBMIT, *_OTHERS = QUEUES
+_CELERY = {
+    "worker.submit": worker_argv(_SUBMIT, _CONCURRENCY, "submit"),
+    "worker.claim": worker_argv(",".join(_OTHERS), _CONCURRENCY, "claim"),
+    "beat": beat_argv(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def up(settings: Settings, json_output: bool) -> None:
                 upgrade(urls.database)
             new_token = _ensure_admin_token(urls, state)
             _write_env_sh(urls, state)
-            _start_workers(urls, state, family)
+            _start_celery(urls, state, family)
             if json_output:
                 _print(_as_json(urls, state, family))
             else:
@@ -128,15 +133,15 @@ def _write_env_sh(urls: Urls, state: State) -> None:
     write_private(state.env_sh, "".join(lines))
 
 
-def _start_workers(urls: Urls, state: State, family: Family) -> None:
+def _start_celery(urls: Urls, state: State, family: Family) -> None:
     _say("starting workers")
     started = []
-    for name, queues in _WORKERS.items():
-        ready_file = state.path / f"worker.{name}.ready"
+    for name, argv in _CELERY.items():
+        ready_file = state.path / f"{name}.ready"
         ready_file.unlink(missing_ok=True)
         program = Program(
-            name=f"worker.{name}",
-            argv=worker_argv(queues, _CONCURRENCY, name),
+            name=name,
+            argv=argv,
             env={
                 **os.environ,
                 "PORCH_DATABASE_URL": urls.database,
@@ -145,7 +150,7 @@ def _start_workers(urls: Urls, state: State, family: Family) -> None:
                 "PORCH_READY_FILE": str(ready_file),
             },
             cwd=Path.cwd(),  # so that relative paths in the environment keep their meaning
-            log=state.log(f"worker.{name}"),
+            log=state.log(name),
             stage=_WORKER_STAGE,
             stop_signal=signal.SIGTERM,
             stop_seconds=_WORKER_STOP_SECONDS,

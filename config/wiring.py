@@ -34,17 +34,26 @@ def issue_admin_token(database_url: str, description: str) -> str:
     return secret
 
 
-def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:
-    """The command that runs a coordinator worker of these queues (comma-separated).
+#: What coordinator workers take their requests from.
+QUEUES = ("porch.submit", "porch.claim", "porch.update", "porch.query", "porch.sweep")
 
-    A process of its own, started by module name: ``config`` lies below ``tasks`` and does not
-    import it. ``-P`` keeps the working directory, which may have a ``tasks.py`` of its own, out of
-    the import path.
-    """
+# Processes of their own, started by module name: ``config`` lies below ``tasks`` and does not
+# import it. ``-P`` keeps the working directory, which may have a ``tasks.py`` of its own, out of
+# the import path.
+_TASKS = (sys.executable, "-P", "-m", "tasks")
+
+
+def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:
+    """The command that runs a coordinator worker of these queues (comma-separated)."""
     return [
-        *(sys.executable, "-P", "-m", "tasks", "worker"),
+        *(*_TASKS, "worker"),
         *("--queues", queues),
         *("--concurrency", str(concurrency)),
         *("--hostname", f"{name}@%h"),
         *("--without-gossip", "--without-mingle"),
     ]
+
+
+def beat_argv() -> list[str]:
+    """The command that asks for periodic work."""
+    return [*_TASKS, "beat"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coordinator import access
 from coordinator.errors import BadRequest, PipelineExists, UnknownTokenId
 from coordinator.lookup import Lookup
 from coordinator.model import PipelineLoad, Token
-from coordinator.requests import Caller, Policy, Unchanged
+from coordinator.requests import Caller, Policy
 
 _NAME_LENGTH = 200
 
@@ -43,21 +45,23 @@ class Administration(Lookup):
         return self._load(name)
 
     def set_policy(self, caller: Caller, name: str, policy: Policy) -> PipelineLoad:
-        """Set identity policy, lease and max attempts of a pipeline. Raises IdentityConflict."""
+        """Set policies of a pipeline: identity, lease, max attempts, retry.
+
+        Raises IdentityConflict, and BadRequest for a retry without a limit of attempts.
+        """
         who, _ = self._enter(caller)
         access.require_admin(who)
-        target = self._named(who, name)
-        for word, value in (("lease", policy.lease), ("max_attempts", policy.max_attempts)):
+        given = policy.given()
+        for word, value in given.items():
             if isinstance(value, int) and not 1 <= value <= 2**31 - 1:
                 raise BadRequest(f"{word} must be at least 1, not {value}", "or none at all")
-        self.ledger.set_policy(
-            target,
-            target.identity if isinstance(policy.identity, Unchanged) else policy.identity,
-            target.lease if isinstance(policy.lease, Unchanged) else policy.lease,
-            target.max_attempts
-            if isinstance(policy.max_attempts, Unchanged)
-            else policy.max_attempts,
-        )
+        wanted = replace(self._named(who, name), **given)
+        if wanted.retry is not None and wanted.max_attempts is None:
+            raise BadRequest(
+                f'pipeline "{name}" would try again for ever what fails',
+                "set max attempts as well: `--max-attempts N`",
+            )
+        self.ledger.set_policy(wanted)
         return self._load(name)
 
     def pipelines(self, caller: Caller, name: str | None = None) -> list[PipelineLoad]:

@@ -16,7 +16,6 @@ from coordinator.identity import Identified
 from coordinator.model import (
     Change,
     Event,
-    IdentityPolicy,
     KeyRange,
     Origin,
     Outcome,
@@ -24,6 +23,7 @@ from coordinator.model import (
     Pipeline,
     PipelineLoad,
     Standing,
+    Swept,
     Task,
     TaskFilter,
     Token,
@@ -50,7 +50,9 @@ class Ledger(Protocol):
         """
         ...
 
-    def claim(self, pipeline: Pipeline, version: str | None, n: int, origin: Origin) -> list[Task]:
+    def claim(
+        self, pipeline: Pipeline, version: str | None, n: int, origin: Origin, job_id: str | None
+    ) -> list[Task]:
         """Hand out up to ``n`` PENDING tasks, highest priority first, then oldest first.
 
         No task is handed to two callers. Each handed out counts one attempt, starts its lease and
@@ -71,14 +73,26 @@ class Ledger(Protocol):
         """Try each change, in order; each that happens has exactly one event.
 
         A change that this request_id made before is not made again. Overlapping calls in any order
-        do not deadlock.
+        do not deadlock. A task that becomes RUNNING has a fresh lease, one that fails a time to be
+        tried again, as its pipeline's policies are. What the holder of an earlier attempt says
+        changes nothing and leaves an event that is ``refused``, at most one an hour of each kind.
         """
         ...
 
-    def heartbeat(self, tasks: Sequence[tuple[int, int | None]]) -> list[Outcome]:
+    def heartbeat(self, tasks: Sequence[tuple[int, int | None]], origin: Origin) -> list[Outcome]:
         """For each (task_id, attempt): extend the lease if it is held in that attempt (None: any).
 
-        No event is written: nothing has changed but the time.
+        No event is written, as nothing has changed but the time; but for one that comes from an
+        earlier attempt, as with ``change``.
+        """
+        ...
+
+    def sweep(self, request_id: UUID, most: int) -> Swept:
+        """Do what time has made due, for up to ``most`` tasks of each kind.
+
+        A task whose lease has run out is PENDING again, or FAILED if it has had all attempts that
+        its pipeline allows; a failed one whose backoff is over is PENDING again. Each has its
+        event. Any number of sweeps may run at once: a task is moved by one of them.
         """
         ...
 
@@ -124,17 +138,12 @@ class Ledger(Protocol):
         """Add a version; False if the pipeline has it."""
         ...
 
-    def set_policy(
-        self,
-        pipeline: Pipeline,
-        identity: IdentityPolicy,
-        lease: int | None,
-        max_attempts: int | None,
-    ) -> None:
-        """Set the policies of a pipeline; tasks that exist get the identity policy too.
+    def set_policy(self, wanted: Pipeline) -> None:
+        """Give the pipeline the policies of ``wanted``.
 
-        Raises IdentityConflict, and changes nothing, where the policy ``pipeline`` would make one
-        task of several.
+        Tasks that exist get the identity policy too; raises IdentityConflict, and changes nothing,
+        where the policy ``pipeline`` would make one task of several. Where lease or retry become
+        none, nothing is taken back or tried again by itself any more.
         """
         ...
 

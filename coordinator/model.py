@@ -15,7 +15,12 @@ IdentityPolicy = Literal["version", "pipeline"]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A thing that can be run. ``lease`` is in seconds, None for claims that never run out."""
+    """A thing that can be run.
+
+    ``lease``: seconds for which a claim is good, None for claims that never run out. ``retry``:
+    seconds until what failed in its first attempt is tried again, None for never.
+    ``max_attempts``: beyond so many, nothing is tried again by itself.
+    """
 
     pipeline_id: int
     name: str
@@ -24,6 +29,7 @@ class Pipeline:
     identity: IdentityPolicy
     lease: int | None
     max_attempts: int | None
+    retry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,11 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One definition of work of one pipeline, as it stands."""
+    """One definition of work of one pipeline, as it stands.
+
+    ``job_id``: what a scheduler calls the job of its last attempt. ``retry_at``: when it will be
+    PENDING again by itself.
+    """
 
     task_id: int
     pipeline: str
@@ -74,6 +84,8 @@ class Task:
     created_at: datetime
     updated_at: datetime
     lease_until: datetime | None
+    job_id: str | None = None
+    retry_at: datetime | None = None
 
     @property
     def task_input_id(self) -> str:
@@ -83,7 +95,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of a task: when, from which status to which, attempt, whose token, where, why."""
+    """One change of a task: when, from which status to which, attempt, whose token, where, why.
+
+    ``refused``: no change, but what the holder of an earlier attempt reported too late.
+    """
 
     event_id: int
     at: datetime
@@ -93,6 +108,8 @@ class Event:
     token: str | None
     host: str | None
     message: str | None
+    job_id: str | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +144,8 @@ class Change:
     """One change of status to try.
 
     It happens only from a status in ``sources`` and, where ``attempt`` is given, only in that
-    attempt.
+    attempt. ``of_holder``: its author claims to hold the task; from an earlier attempt, what they
+    say is noted with the task. ``permanent``: trying it again is of no use.
     """
 
     task_id: int
@@ -135,6 +153,18 @@ class Change:
     sources: frozenset[Status]
     attempt: int | None
     message: str | None = None
+    job_id: str | None = None
+    permanent: bool = False
+    of_holder: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many tasks a sweep has moved: taken back, failed for good, and tried again."""
+
+    taken_back: int
+    failed: int
+    retried: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +183,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Which tasks to list or count; an empty field does not restrict."""
+    """Which tasks to list or count; an empty field does not restrict.
+
+    ``text``: in the input. ``message``: in the last event's message, % for anything between.
+    ``stale``: held, with no lease that runs, and not heard of for so many seconds.
+    """
 
     pipeline_id: int | None = None
     version: str | None = None
     statuses: frozenset[Status] = field(default_factory=frozenset)
     since: datetime | None = None
     text: str | None = None
+    message: str | None = None
+    stale: int | None = None

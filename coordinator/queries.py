@@ -46,6 +46,8 @@ class Queries(Lookup):
             search.statuses,
             _aware(search.since),
             search.text,
+            search.message,
+            search.stale,
         )
 
 

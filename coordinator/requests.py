@@ -40,6 +40,8 @@ class Report:
     name: Name
     status: Status
     message: str | None = None
+    job_id: str | None = None
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,14 @@ class Seen:
 
     status: Status
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A task to re-run or cancel, if it is still as its author saw it."""
+
+    name: Name
+    seen: Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,8 @@ class Search:
     statuses: frozenset[Status] = frozenset()
     since: datetime | None = None
     text: str | None = None
+    message: str | None = None
+    stale: int | None = None
 
 
 class Unchanged:
@@ -86,8 +98,14 @@ class Policy:
     identity: IdentityPolicy | Unchanged = UNCHANGED
     lease: int | Unchanged | None = UNCHANGED
     max_attempts: int | Unchanged | None = UNCHANGED
+    retry: int | Unchanged | None = UNCHANGED
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Policy:
         """From a mapping that has just the policies to set."""
         return cls(**given)
+
+    def given(self) -> dict[str, Any]:
+        """The policies to set, and no others."""
+        all_of_them = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: to for name, to in all_of_them.items() if not isinstance(to, Unchanged)}

@@ -40,11 +40,12 @@ def on_report(task: Task, change: Change, outcome: Outcome) -> Reported | PorchE
     )
 
 
-def on_decision(task: Task, seen: Seen, change: Change, outcome: Outcome) -> Reported | PorchError:
+def on_decision(task: Task, change: Change, outcome: Outcome) -> Reported | PorchError:
     """The verdict on a re-run or cancellation: it holds only for what its author saw."""
+    (seen,) = change.sources
     return _settled(task, change, outcome) or StatusChanged(
         f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt} now, "
-        f"not {seen.status} in attempt {seen.attempt} as you saw it",
+        f"not {seen} in attempt {change.attempt} as you saw it",
         f"look again with `porch show {task.task_input_id[:12]}` and decide anew",
     )
 
@@ -76,7 +77,7 @@ def check_decision(
 
 def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported | PorchError:
     """The verdict on a heartbeat."""
-    if attempt is not None and attempt < outcome.attempt:
+    if _over(attempt, outcome):
         return _stale_error(task, attempt, outcome)
     if outcome.changed and attempt in (None, outcome.attempt):
         return Reported(task.key, task.version, outcome.status, outcome.attempt, changed=True)
@@ -98,16 +99,26 @@ def _settled(task: Task, change: Change, outcome: Outcome) -> Reported | None:
 
 
 def _stale(task: Task, change: Change, outcome: Outcome) -> StaleAttempt | None:
-    if change.attempt is None or change.attempt >= outcome.attempt:
-        return None
-    return _stale_error(task, change.attempt, outcome)
+    return _stale_error(task, change.attempt, outcome) if _over(change.attempt, outcome) else None
 
 
-def _stale_error(task: Task, attempt: int, outcome: Outcome) -> StaleAttempt:
+def _over(attempt: int | None, outcome: Outcome) -> bool:
+    """Whether an attempt has ended without its holder: a later one began, or nobody holds it."""
+    if attempt is None:
+        return False
+    taken_back = outcome.status is Status.PENDING and attempt == outcome.attempt > 0
+    return attempt < outcome.attempt or taken_back
+
+
+def _stale_error(task: Task, attempt: int | None, outcome: Outcome) -> StaleAttempt:
+    name = task.task_input_id[:12]
+    if outcome.status is Status.PENDING:
+        now = f"PENDING again after attempt {outcome.attempt}"
+    else:
+        now = f"in attempt {outcome.attempt} ({outcome.status})"
     return StaleAttempt(
-        f"task {task.task_input_id[:12]} is in attempt {outcome.attempt} ({outcome.status}), "
-        f"this report is of attempt {attempt}",
-        "somebody has claimed it again since: stop, and leave its results alone",
+        f"task {name} is {now}, this report is of attempt {attempt}",
+        f"that attempt is over: stop, and leave its results alone; `porch show {name}` tells more",
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.identity import Identified, identify
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Change, Origin, Standing, Task
+from coordinator.model import Change, Origin, Outcome, Standing, Swept, Task
 from coordinator.naming import pick_version
-from coordinator.requests import Caller, Name, Report, Reported, Seen
+from coordinator.requests import Caller, Decision, Name, Report, Reported
 from coordinator.status import HELD, REPORTABLE, Status, sources
 from coordinator.verdicts import (
     check_decision,
@@ -23,6 +23,8 @@ from coordinator.verdicts import (
 #: Definitions, reports or names in one request; and tasks handed out by one claim.
 MOST_AT_ONCE = 10_000
 MOST_CLAIMED = 1_000
+#: Tasks of one kind in one sweep: a second of work at most.
+MOST_SWEPT = 1_000
 
 PRIORITIES = range(-100, 101)
 
@@ -61,14 +63,18 @@ class Work(Lookup):
         *,
         pipeline: str | None = None,
         version: str | None = None,
+        job_id: str | None = None,
     ) -> list[Task]:
-        """Hand out up to ``n`` PENDING tasks; the same ``request_id`` gets the same tasks again."""
+        """Hand out up to ``n`` PENDING tasks; the same ``request_id`` gets the same tasks again.
+
+        ``job_id``: what the caller's scheduler calls the job that claims.
+        """
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
         if not 1 <= n <= MOST_CLAIMED:
             raise BadRequest(f"cannot claim {n} tasks at once", f"ask for 1 to {MOST_CLAIMED:,}")
         chosen = None if version is None else pick_version(target, version)
-        return self.ledger.claim(target, chosen, n, origin)
+        return self.ledger.claim(target, chosen, n, origin, job_id)
 
     def update(
         self, caller: Caller, reports: Sequence[Report], *, pipeline: str | None = None
@@ -85,21 +91,14 @@ class Work(Lookup):
             elif report.status not in REPORTABLE:
                 wanted.append(_not_reportable(report.status))
             else:
-                allowed = sources("update", report.status)
-                message = clean_message(report.message)
-                wanted.append(
-                    (
-                        task,
-                        Change(task.task_id, report.status, allowed, report.name.attempt, message),
-                    )
-                )
-        return self._report(wanted, origin)
+                wanted.append((task, _as_change(task, report)))
+        return self._judged(wanted, origin, on_report)
 
     def heartbeat(
         self, caller: Caller, names: Sequence[Name], *, pipeline: str | None = None
     ) -> list[Reported | PorchError]:
         """Say that the holder of each task is alive: extends its lease."""
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         target = self._own(who, pipeline)
         _check_amount(len(names))
         found = self._find(target, names)
@@ -108,7 +107,7 @@ class Work(Lookup):
             for name, task in zip(names, found, strict=True)
             if isinstance(task, Task)
         ]
-        outcomes = iter(self.ledger.heartbeat(held) if held else ())
+        outcomes = iter(self.ledger.heartbeat(held, origin) if held else ())
         return [
             on_heartbeat(task, name.attempt, next(outcomes)) if isinstance(task, Task) else task
             for name, task in zip(names, found, strict=True)
@@ -133,7 +132,7 @@ class Work(Lookup):
             else task
             for name, task in zip(names, self._find(target, names), strict=True)
         ]
-        return self._report(wanted, origin)
+        return self._judged(wanted, origin, on_report)
 
     def release_claim(
         self,
@@ -154,7 +153,7 @@ class Work(Lookup):
         handed = self.ledger.close_claim(target, origin, claim)
         outcomes = self.ledger.change(
             [
-                Change(task_id, Status.PENDING, claimed, attempt, text)
+                Change(task_id, Status.PENDING, claimed, attempt, text, of_holder=False)
                 for task_id, attempt in handed
             ],
             origin,
@@ -164,27 +163,33 @@ class Work(Lookup):
     def rerun(
         self,
         caller: Caller,
-        name: Name,
-        seen: Seen,
+        decisions: Sequence[Decision],
         *,
         pipeline: str | None = None,
         reason: str | None = None,
         force: bool = False,
-    ) -> Reported:
-        """Make finished work PENDING again, if it is still as the caller saw it."""
-        return self._decide(caller, name, seen, "rerun", Status.PENDING, pipeline, reason, force)
+    ) -> list[Reported | PorchError]:
+        """Make finished work PENDING again, where it is still as the caller saw it."""
+        return self._decide(
+            caller, decisions, "rerun", Status.PENDING, pipeline, reason, force=force
+        )
 
     def cancel(
         self,
         caller: Caller,
-        name: Name,
-        seen: Seen,
+        decisions: Sequence[Decision],
         *,
         pipeline: str | None = None,
         reason: str | None = None,
-    ) -> Reported:
-        """Take work out of the queue or out of its holder's hands, if it is still as seen."""
-        return self._decide(caller, name, seen, "cancel", Status.CANCELLED, pipeline, reason, False)
+    ) -> list[Reported | PorchError]:
+        """Take work out of the queue or out of its holder's hands, where it is still as seen."""
+        return self._decide(
+            caller, decisions, "cancel", Status.CANCELLED, pipeline, reason, force=False
+        )
+
+    def sweep(self, request_id: UUID, most: int = MOST_SWEPT) -> Swept:
+        """Take back what has run out and try again what is due; needs no token, as nobody asks."""
+        return self.ledger.sweep(request_id, most)
 
     def _identify(self, definition: object) -> Identified | PorchError:
         try:
@@ -192,37 +197,62 @@ class Work(Lookup):
         except PorchError as refusal:
             return refusal
 
-    def _report(
-        self, wanted: Sequence[tuple[Task, Change] | PorchError], origin: Origin
+    def _judged(
+        self,
+        wanted: Sequence[tuple[Task, Change] | PorchError],
+        origin: Origin,
+        verdict: Callable[[Task, Change, Outcome], Reported | PorchError],
     ) -> list[Reported | PorchError]:
         changes = [pair[1] for pair in wanted if isinstance(pair, tuple)]
         outcomes = iter(self.ledger.change(changes, origin) if changes else ())
         return [
-            on_report(*pair, next(outcomes)) if isinstance(pair, tuple) else pair for pair in wanted
+            verdict(*pair, next(outcomes)) if isinstance(pair, tuple) else pair for pair in wanted
         ]
 
     def _decide(
         self,
         caller: Caller,
-        name: Name,
-        seen: Seen,
+        decisions: Sequence[Decision],
         verb: str,
         to: Status,
         pipeline: str | None,
         reason: str | None,
+        *,
         force: bool,
-    ) -> Reported:
+    ) -> list[Reported | PorchError]:
         who, origin = self._enter(caller)
-        task = or_raise(self._find(self._own(who, pipeline), [name])[0])
-        allowed = check_decision(task, seen, verb, reason, force=force)
-        change = Change(task.task_id, to, allowed, seen.attempt, clean_message(reason))
-        outcome = self.ledger.change([change], origin)[0]
-        return or_raise(on_decision(task, seen, change, outcome))
+        target = self._own(who, pipeline)
+        _check_amount(len(decisions))
+        text = clean_message(reason)
+        wanted: list[tuple[Task, Change] | PorchError] = []
+        found = self._find(target, [decision.name for decision in decisions])
+        for task, decision in zip(found, decisions, strict=True):
+            try:
+                task, seen = or_raise(task), decision.seen  # noqa: PLW2901
+                allowed = check_decision(task, seen, verb, reason, force=force)
+            except PorchError as refusal:
+                wanted.append(refusal)
+                continue
+            change = Change(task.task_id, to, allowed, seen.attempt, text, of_holder=False)
+            wanted.append((task, change))
+        return self._judged(wanted, origin, on_decision)
 
 
 def _check_amount(n: int) -> None:
     if n > MOST_AT_ONCE:
         raise TooLarge(f"{n:,} in one request", f"send at most {MOST_AT_ONCE:,} at once")
+
+
+def _as_change(task: Task, report: Report) -> Change:
+    return Change(
+        task.task_id,
+        report.status,
+        sources("update", report.status),
+        report.name.attempt,
+        clean_message(report.message),
+        report.job_id,
+        report.permanent,
+    )
 
 
 def _not_reportable(status: Status) -> BadRequest:

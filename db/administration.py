@@ -5,34 +5,87 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from coordinator.errors import RevokedToken, TokenExists, UnknownToken
-from coordinator.model import IdentityPolicy, Permission, Pipeline, PipelineLoad, Token
+from coordinator.model import Permission, Pipeline, PipelineLoad, Token
 from coordinator.status import Status
-from db import schema, statements
+from db import questions, schema
 from db.base import PostgresBase
 from db.rows import pipeline_of, token_of
 
 _K = schema.token.c
+
+#: Adds a pipeline with its first version; no row if the name is taken.
+REGISTER = text(
+    """
+    WITH added AS (
+        INSERT INTO porch.pipeline (name, uri) VALUES (:name, :uri)
+        ON CONFLICT ON CONSTRAINT pipeline_name_key DO NOTHING
+        RETURNING pipeline_id
+    )
+    INSERT INTO porch.version (pipeline_id, version) SELECT pipeline_id, :version FROM added
+    RETURNING pipeline_id
+    """
+)
+
+#: Holds off submissions to a pipeline (they take FOR KEY SHARE) while its identity changes.
+LOCK_PIPELINE = text(
+    "SELECT identity FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR UPDATE"
+)
+
+#: Moves tasks that exist to the scope of the new identity policy; task_once_key refuses what
+#: would make one task of two. Rows are locked in order, as everywhere.
+RESCOPE = text(
+    """
+    WITH locked AS MATERIALIZED (
+        SELECT task_id FROM porch.task WHERE pipeline_id = :pipeline_id
+        ORDER BY task_id
+        FOR UPDATE
+    )
+    UPDATE porch.task AS t
+    SET scope = CASE CAST(:identity AS text) WHEN 'version' THEN version ELSE '' END
+    FROM locked
+    WHERE t.task_id = locked.task_id
+    """
+)
+
+#: Where a policy is lifted, what it had in store for tasks is too.
+LIFT = text(
+    """
+    WITH locked AS MATERIALIZED (
+        SELECT task_id FROM porch.task
+        WHERE pipeline_id = :pipeline_id
+            AND (lease_until IS NOT NULL AND CAST(:lease AS integer) IS NULL
+                OR retry_at IS NOT NULL AND CAST(:retry AS integer) IS NULL)
+        ORDER BY task_id
+        FOR NO KEY UPDATE
+    )
+    UPDATE porch.task AS t
+    SET lease_until = CASE WHEN CAST(:lease AS integer) IS NOT NULL THEN t.lease_until END,
+        retry_at = CASE WHEN CAST(:retry AS integer) IS NOT NULL THEN t.retry_at END
+    FROM locked
+    WHERE t.task_id = locked.task_id
+    """
+)
 
 
 class AdministrationLedger(PostgresBase):
     """Pipelines and tokens: see ``coordinator.ledger`` for what each method promises."""
 
     def pipeline(self, name: str) -> Pipeline | None:
-        rows = self._read(statements.PIPELINE, name=name)
+        rows = self._read(questions.PIPELINE, name=name)
         return pipeline_of(rows[0]) if rows else None
 
     def pipeline_names(self) -> list[str]:
-        return [row.name for row in self._read(statements.PIPELINE, name=None)]
+        return [row.name for row in self._read(questions.PIPELINE, name=None)]
 
     def loads(self, name: str | None = None) -> list[PipelineLoad]:
-        pipelines = [pipeline_of(row) for row in self._read(statements.PIPELINE, name=name)]
+        pipelines = [pipeline_of(row) for row in self._read(questions.PIPELINE, name=name)]
         counts: dict[int, dict[Status, int]] = {}
         oldest: dict[int, float] = {}
-        for row in self._read(statements.LOADS, name=name):
+        for row in self._read(questions.LOADS, name=name):
             counts.setdefault(row.pipeline_id, {})[Status(row.status)] = row.tasks
             if row.status == Status.PENDING:
                 oldest[row.pipeline_id] = float(row.oldest)
@@ -44,7 +97,7 @@ class AdministrationLedger(PostgresBase):
     def register_pipeline(self, name: str, uri: str, version: str) -> bool:
         with self._transaction() as connection:
             values = {"name": name, "uri": uri, "version": version}
-            return connection.execute(statements.REGISTER, values).first() is not None
+            return connection.execute(REGISTER, values).first() is not None
 
     def add_version(self, pipeline: Pipeline, version: str) -> bool:
         adding = (
@@ -56,28 +109,28 @@ class AdministrationLedger(PostgresBase):
         with self._transaction() as connection:
             return connection.execute(adding).first() is not None
 
-    def set_policy(
-        self,
-        pipeline: Pipeline,
-        identity: IdentityPolicy,
-        lease: int | None,
-        max_attempts: int | None,
-    ) -> None:
+    def set_policy(self, wanted: Pipeline) -> None:
         p = schema.pipeline
-        target = {"pipeline_id": pipeline.pipeline_id}
+        target = {"pipeline_id": wanted.pipeline_id}
         setting = (
             update(p)
-            .where(p.c.pipeline_id == pipeline.pipeline_id)
-            .values(identity=identity, lease_seconds=lease, max_attempts=max_attempts)
+            .where(p.c.pipeline_id == wanted.pipeline_id)
+            .values(
+                identity=wanted.identity,
+                lease_seconds=wanted.lease,
+                max_attempts=wanted.max_attempts,
+                retry_seconds=wanted.retry,
+            )
         )
-        with self._transaction() as connection:
-            before = connection.execute(statements.LOCK_PIPELINE, target).scalar_one()
-            if before != identity:
-                connection.execute(statements.RESCOPE, {**target, "identity": identity})
+        with self._transaction(bounded=False) as connection:
+            before = connection.execute(LOCK_PIPELINE, target).scalar_one()
+            if before != wanted.identity:
+                connection.execute(RESCOPE, {**target, "identity": wanted.identity})
             connection.execute(setting)
+            connection.execute(LIFT, {**target, "lease": wanted.lease, "retry": wanted.retry})
 
     def permission(self, digest: bytes) -> Permission:
-        rows = self._read(statements.PERMISSION, digest=digest)
+        rows = self._read(questions.PERMISSION, digest=digest)
         # The index found it by equality, which tells an attacker nothing about a secret that is
         # hashed first; the comparison that decides takes the same time for every digest all the
         # same.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from db.administration import AdministrationLedger
 from db.looking import LookingLedger
+from db.sweeping import SweepingLedger
 from db.work import WorkLedger
 
 
-class PostgresLedger(WorkLedger, LookingLedger, AdministrationLedger):
+class PostgresLedger(WorkLedger, SweepingLedger, LookingLedger, AdministrationLedger):
     """``PostgresLedger(engine)``: a Ledger. Safe to use from many processes and threads at once."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, cast, func, select
+from sqlalchemy import Row, ScalarSelect, Select, Text, cast, func, or_, select
 
 from coordinator.model import Event, KeyRange, Pipeline, Task, TaskFilter
-from coordinator.status import Status
-from db import schema, statements
+from coordinator.status import HELD, Status
+from db import questions, schema
 from db.base import PostgresBase
 from db.rows import task_of
 
@@ -25,7 +26,7 @@ class LookingLedger(PostgresBase):
         self, pipeline: Pipeline | None, ranges: Sequence[KeyRange], most: int
     ) -> list[list[Task]]:
         rows = self._read(
-            statements.FIND,
+            questions.FIND,
             pipeline_id=None if pipeline is None else pipeline.pipeline_id,
             lows=[keys.low for keys in ranges],
             highs=[keys.high for keys in ranges],
@@ -71,7 +72,32 @@ def _narrowed(query: Select[Any], wanted: TaskFilter) -> Select[Any]:
         query = query.where(_T.updated_at >= wanted.since)
     if wanted.text:
         query = query.where(cast(_T.task_input, Text).icontains(wanted.text, autoescape=True))
+    if wanted.message:
+        query = query.where(_last_message().ilike(_pattern(wanted.message), escape="\\"))
+    if wanted.stale is not None:
+        query = query.where(
+            _T.status.in_([status.value for status in HELD]),
+            or_(_T.lease_until.is_(None), _T.lease_until < func.now()),
+            _T.updated_at <= func.now() - timedelta(seconds=wanted.stale),
+        )
     return query
+
+
+def _last_message() -> ScalarSelect[Any]:
+    """What the last change of a task has to say for itself."""
+    return (
+        select(_E.message)
+        .where(_E.task_id == _T.task_id, ~_E.refused)
+        .order_by(_E.event_id.desc())
+        .limit(1)
+        .correlate(schema.task)
+        .scalar_subquery()
+    )
+
+
+def _pattern(message: str) -> str:
+    """Anywhere in the text, case aside; % stands for anything, and every other sign for itself."""
+    return "%" + message.replace("\\", "\\\\").replace("_", "\\_") + "%"
 
 
 def _event_of(row: Row[Any]) -> Event:
@@ -84,4 +110,6 @@ def _event_of(row: Row[Any]) -> Event:
         row.description,
         row.host,
         row.message,
+        row.job_id,
+        row.refused,
     )

@@ -20,6 +20,7 @@ def pipeline_of(row: Row[Any]) -> Pipeline:
         row.identity,
         row.lease_seconds,
         row.max_attempts,
+        row.retry_seconds,
     )
 
 
@@ -37,6 +38,8 @@ def task_of(row: Row[Any], pipeline: str) -> Task:
         row.created_at,
         row.updated_at,
         row.lease_until,
+        row.job_id,
+        row.retry_at,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -47,12 +48,18 @@ pipeline = Table(
     Column("identity", Text, nullable=False, server_default="version"),
     Column("lease_seconds", Integer),
     Column("max_attempts", Integer),
+    # Backoff before the second attempt; None: what failed stays so.
+    Column("retry_seconds", Integer),
     _now("created_at"),
     PrimaryKeyConstraint("pipeline_id", name="pipeline_pkey"),
     UniqueConstraint("name", name="pipeline_name_key"),
     CheckConstraint("identity IN ('version', 'pipeline')", name="pipeline_identity_check"),
     CheckConstraint("lease_seconds > 0", name="pipeline_lease_check"),
     CheckConstraint("max_attempts > 0", name="pipeline_max_attempts_check"),
+    CheckConstraint("retry_seconds > 0", name="pipeline_retry_check"),
+    CheckConstraint(
+        "retry_seconds IS NULL OR max_attempts IS NOT NULL", name="pipeline_retry_limit_check"
+    ),
 )
 
 version = Table(
@@ -103,6 +110,9 @@ task = Table(
     # When the task last changed, or its holder was last heard of.
     _now("updated_at"),
     Column("lease_until", DateTime(timezone=True)),
+    # What the scheduler calls the job that holds it, or held it last.
+    Column("job_id", Text),
+    Column("retry_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("task_id", name="task_pkey"),
     # Keys before scopes, so that a prefix of a key is one range whatever the version.
     UniqueConstraint("pipeline_id", "task_input_id", "scope", name="task_once_key"),
@@ -117,6 +127,7 @@ task = Table(
     CheckConstraint(
         "lease_until IS NULL OR status IN ('CLAIMED', 'RUNNING')", name="task_lease_check"
     ),
+    CheckConstraint("retry_at IS NULL OR status = 'FAILED'", name="task_retry_check"),
 )
 
 # The claim queue: what a claim reads, in the order in which it hands out, and nothing else.
@@ -135,6 +146,9 @@ Index(
     task.c.task_id,
     postgresql_where=text("status <> 'DONE'"),
 )
+# What the sweeper looks at: the first to run out, the first to be tried again.
+Index("task_lease", task.c.lease_until, postgresql_where=text("lease_until IS NOT NULL"))
+Index("task_retry", task.c.retry_at, postgresql_where=text("retry_at IS NOT NULL"))
 
 claim = Table(
     "claim",
@@ -161,11 +175,14 @@ event = Table(
     Column("request_id", UUID(as_uuid=True), nullable=False),
     Column("host", Text),
     Column("message", Text),
+    Column("job_id", Text),
+    # A late report of an earlier attempt: it changed nothing, and is no part of the task's path.
+    Column("refused", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("event_id", name="event_pkey"),
     ForeignKeyConstraint(["task_id"], ["porch.task.task_id"], name="event_task_fkey"),
     ForeignKeyConstraint(["token_id"], ["porch.token.token_id"], name="event_token_fkey"),
     # A message delivered twice cannot make the same change twice; finds a task's events too.
-    UniqueConstraint("task_id", "request_id", "to_status", name="event_once_key"),
+    UniqueConstraint("task_id", "request_id", "to_status", "refused", name="event_once_key"),
     CheckConstraint(
         f"to_status IN {_STATUSES} AND (from_status IS NULL OR from_status IN {_STATUSES})",
         name="event_status_check",

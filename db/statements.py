@@ -8,6 +8,34 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+#: When a task that fails now is tried again: retry_seconds, doubled with each attempt, up to a day,
+#: give or take a quarter, so that a thousand that failed together do not come back together.
+_RETRY_AT = """
+            CASE WHEN j.to_status = 'FAILED' AND NOT j.permanent
+                AND j.at_attempt < j.max_attempts AND j.retry_seconds IS NOT NULL
+            THEN now() + make_interval(secs => (0.75 + random() / 2) * least(
+                j.retry_seconds * power(2, least(j.at_attempt - 1, 30)),
+                greatest(j.retry_seconds, 86400))) END"""
+
+#: What came from an attempt that is over, as an event that is none of the task's path.
+_NOTE_LATE = """
+        INSERT INTO porch.event (task_id, from_status, to_status, attempt, token_id, request_id,
+            host, message, job_id, refused)
+        SELECT j.task_id, j.from_status, j.to_status, j.attempt, CAST(:token_id AS bigint),
+            CAST(:request_id AS uuid), CAST(:host AS text), j.message, j.job_id, true
+        FROM judged j"""
+
+#: From an earlier attempt, or from one that was taken back or given back. Noted at most once an
+#: hour for each kind of report: a forgotten job may go on for days.
+_IS_LATE = """
+            (j.attempt BETWEEN 1 AND j.at_attempt - 1
+                OR j.attempt = j.at_attempt AND j.attempt > 0
+                    AND j.from_status = 'PENDING' AND j.to_status <> 'PENDING')
+            AND NOT EXISTS (
+                SELECT FROM porch.event e
+                WHERE e.task_id = j.task_id AND e.refused AND e.attempt = j.attempt
+                    AND e.to_status = j.to_status AND e.at > now() - interval '1 hour')"""
+
 #: Registers what is new and notes its first event. One statement, so that no task is without one.
 #: ON CONFLICT DO NOTHING settles equal keys within the batch and between batches; the sort keeps
 #: batches that overlap in different orders from deadlocking, while the numbers are drawn before it,
@@ -82,15 +110,16 @@ CLAIM = text(
     ), claimed AS (
         UPDATE porch.task AS t
         SET status = 'CLAIMED', attempt = t.attempt + 1, updated_at = now(),
-            lease_until = now() + make_interval(secs => target.lease_seconds)
+            lease_until = now() + make_interval(secs => target.lease_seconds),
+            job_id = CAST(:job_id AS text)
         FROM due, target
         WHERE t.task_id = due.task_id
         RETURNING t.*
     ), noted AS (
         INSERT INTO porch.event
-            (task_id, from_status, to_status, attempt, token_id, request_id, host)
+            (task_id, from_status, to_status, attempt, token_id, request_id, host, job_id)
         SELECT task_id, 'PENDING', 'CLAIMED', attempt, CAST(:token_id AS bigint),
-            CAST(:request_id AS uuid), CAST(:host AS text)
+            CAST(:request_id AS uuid), CAST(:host AS text), job_id
         FROM claimed
     )
     SELECT asked.request_id AS asked, claimed.*
@@ -103,8 +132,9 @@ CLAIM = text(
 CLAIMED_BEFORE = text(
     """
     SELECT t.task_id, t.version, t.task_input_id, t.task_input, 'CLAIMED' AS status, e.attempt,
-        t.priority, t.created_at, e.at AS updated_at,
-        CASE WHEN t.attempt = e.attempt THEN t.lease_until END AS lease_until
+        t.priority, t.created_at, e.at AS updated_at, e.job_id,
+        CASE WHEN t.attempt = e.attempt THEN t.lease_until END AS lease_until,
+        CAST(NULL AS timestamptz) AS retry_at
     FROM porch.event e JOIN porch.task t USING (task_id)
     WHERE e.request_id = :request_id AND e.to_status = 'CLAIMED'
         AND t.pipeline_id = :pipeline_id
@@ -133,16 +163,18 @@ HANDED = text(
 #: Tries one change for each of many tasks. The rows are locked first, in order, so that each is
 #: judged by what it is now and not by what it was when the statement began; a change happens only
 #: from the statuses and in the attempt that the caller allows, and only if this request has not
-#: made it before (``made_in``: in which attempt). The event is written by the same statement. Every
-#: wanted row gets an answer.
+#: made it before (``made_in``: in which attempt). The event is written by the same statement. A
+#: report of RUNNING that holds already is a sign of life. What the holder of an earlier attempt
+#: says changes nothing, and is noted. Every wanted row gets an answer.
 CHANGE = text(
-    """
+    f"""
     WITH wanted AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:task_ids AS bigint[]), CAST(:tos AS text[]),
-            CAST(:sources AS text[]), CAST(:attempts AS integer[]), CAST(:messages AS text[]))
-            AS w (task_id, to_status, sources, attempt, message)
+            CAST(:sources AS text[]), CAST(:attempts AS integer[]), CAST(:messages AS text[]),
+            CAST(:job_ids AS text[]), CAST(:permanents AS boolean[]), CAST(:held AS boolean[]))
+            AS w (task_id, to_status, sources, attempt, message, job_id, permanent, of_holder)
     ), locked AS MATERIALIZED (
-        SELECT t.task_id, t.status, t.attempt, p.lease_seconds
+        SELECT t.task_id, t.status, t.attempt, p.lease_seconds, p.max_attempts, p.retry_seconds
         FROM porch.task t
             JOIN porch.pipeline p USING (pipeline_id)
         WHERE t.task_id IN (SELECT task_id FROM wanted)
@@ -150,41 +182,57 @@ CHANGE = text(
         FOR NO KEY UPDATE OF t
     ), judged AS MATERIALIZED (
         SELECT w.*, l.status AS from_status, l.attempt AS at_attempt, l.lease_seconds,
+            l.max_attempts, l.retry_seconds,
             (
                 SELECT e.attempt FROM porch.event e
                 WHERE e.task_id = w.task_id AND e.request_id = :request_id
-                    AND e.to_status = w.to_status
+                    AND e.to_status = w.to_status AND NOT e.refused
             ) AS made_in
         FROM wanted w JOIN locked l USING (task_id)
     ), changed AS (
         UPDATE porch.task t
         SET status = j.to_status, updated_at = now(),
             lease_until = CASE WHEN j.to_status = 'RUNNING'
-                THEN now() + make_interval(secs => j.lease_seconds) END
+                THEN now() + make_interval(secs => j.lease_seconds) END,
+            job_id = COALESCE(j.job_id, t.job_id),
+            retry_at = {_RETRY_AT}
         FROM judged j
         WHERE t.task_id = j.task_id AND j.made_in IS NULL
             AND j.from_status = ANY (string_to_array(j.sources, ','))
             AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
-        RETURNING t.task_id, t.status, j.from_status, t.attempt, j.message
+        RETURNING t.task_id, t.status, j.from_status, t.attempt, j.message, j.job_id
+    ), alive AS (
+        UPDATE porch.task t
+        SET updated_at = now(), lease_until = now() + make_interval(secs => j.lease_seconds)
+        FROM judged j
+        WHERE t.task_id = j.task_id AND j.from_status = 'RUNNING' AND j.to_status = 'RUNNING'
+            AND j.made_in IS NULL AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
     ), noted AS (
         INSERT INTO porch.event
-            (task_id, from_status, to_status, attempt, token_id, request_id, host, message)
+            (task_id, from_status, to_status, attempt, token_id, request_id, host, message, job_id)
         SELECT task_id, from_status, status, attempt, CAST(:token_id AS bigint),
-            CAST(:request_id AS uuid), CAST(:host AS text), message
+            CAST(:request_id AS uuid), CAST(:host AS text), message, job_id
         FROM changed ORDER BY task_id
+    ), late AS (
+        {_NOTE_LATE}
+        WHERE j.of_holder AND j.made_in IS NULL AND {_IS_LATE}
+        ORDER BY j.task_id
+        ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
     SELECT j.task_id, COALESCE(c.status, j.from_status) AS status, j.at_attempt AS attempt,
         c.task_id IS NOT NULL AS changed,
         j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
     FROM judged j LEFT JOIN changed c USING (task_id)
-    """
+    """  # noqa: S608 (put together of constants)
 )
 
-#: Extends the leases of tasks that are held, in an attempt given; rows are locked in order.
+#: Extends the leases of tasks that are held, in an attempt given; rows are locked in order. A sign
+#: of life from an earlier attempt is noted, as in CHANGE.
 HEARTBEAT = text(
-    """
+    f"""
     WITH wanted AS MATERIALIZED (
-        SELECT * FROM unnest(CAST(:task_ids AS bigint[]), CAST(:attempts AS integer[]))
+        SELECT w.*, 'RUNNING' AS to_status, 'heartbeat' AS message, CAST(NULL AS text) AS job_id
+        FROM unnest(CAST(:task_ids AS bigint[]), CAST(:attempts AS integer[]))
             AS w (task_id, attempt)
     ), locked AS MATERIALIZED (
         SELECT t.task_id, t.status, t.attempt, p.lease_seconds
@@ -192,102 +240,23 @@ HEARTBEAT = text(
         WHERE t.task_id IN (SELECT task_id FROM wanted)
         ORDER BY t.task_id
         FOR NO KEY UPDATE OF t
+    ), judged AS MATERIALIZED (
+        SELECT w.*, l.status AS from_status, l.attempt AS at_attempt, l.lease_seconds
+        FROM wanted w JOIN locked l USING (task_id)
     ), alive AS (
         UPDATE porch.task t
-        SET updated_at = now(), lease_until = now() + make_interval(secs => l.lease_seconds)
-        FROM locked l JOIN wanted w USING (task_id)
-        WHERE t.task_id = l.task_id AND l.status IN ('CLAIMED', 'RUNNING')
-            AND (w.attempt IS NULL OR w.attempt = l.attempt)
+        SET updated_at = now(), lease_until = now() + make_interval(secs => j.lease_seconds)
+        FROM judged j
+        WHERE t.task_id = j.task_id AND j.from_status IN ('CLAIMED', 'RUNNING')
+            AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
         RETURNING t.task_id
+    ), late AS (
+        {_NOTE_LATE}
+        WHERE {_IS_LATE}
+        ORDER BY j.task_id
+        ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
     SELECT l.task_id, l.status, l.attempt, a.task_id IS NOT NULL AS changed, false AS repeated
     FROM locked l LEFT JOIN alive a USING (task_id)
-    """
-)
-
-#: For each range of keys, the first tasks in it. A range is a prefix that a person typed, or a
-#: whole key; the unique index serves both, in each pipeline that may be meant.
-FIND = text(
-    """
-    SELECT r.n, p.name AS pipeline, t.*
-    FROM unnest(CAST(:lows AS bytea[]), CAST(:highs AS bytea[]), CAST(:versions AS text[]))
-            WITH ORDINALITY AS r (low, high, version, n)
-        CROSS JOIN porch.pipeline p
-        CROSS JOIN LATERAL (
-            SELECT * FROM porch.task t
-            WHERE t.pipeline_id = p.pipeline_id AND t.task_input_id BETWEEN r.low AND r.high
-                AND (r.version IS NULL OR t.version = r.version)
-            ORDER BY t.task_input_id
-            LIMIT :most
-        ) t
-    WHERE CAST(:pipeline_id AS bigint) IS NULL OR p.pipeline_id = :pipeline_id
-    ORDER BY r.n, t.task_id
-    """
-)
-
-#: A token with its pipeline and the versions of that, in one round trip.
-PERMISSION = text(
-    """
-    SELECT k.token_id, k.digest, k.description, k.revoked_at, p.*,
-        ARRAY(SELECT v.version FROM porch.version v WHERE v.pipeline_id = p.pipeline_id
-              ORDER BY v.created_at, v.version) AS versions
-    FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)
-    WHERE k.digest = :digest
-    """
-)
-
-#: A pipeline with its versions, in the order in which they were added.
-PIPELINE = text(
-    """
-    SELECT p.*, ARRAY(SELECT v.version FROM porch.version v WHERE v.pipeline_id = p.pipeline_id
-                      ORDER BY v.created_at, v.version) AS versions
-    FROM porch.pipeline p
-    WHERE CAST(:name AS text) IS NULL OR p.name = :name
-    ORDER BY p.name
-    """
-)
-
-#: Tasks of each pipeline per status, and how long the oldest PENDING one has been so (seconds).
-LOADS = text(
-    """
-    SELECT t.pipeline_id, t.status, count(*) AS tasks,
-        extract(epoch FROM now() - min(t.updated_at)) AS oldest
-    FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
-    WHERE CAST(:name AS text) IS NULL OR p.name = :name
-    GROUP BY t.pipeline_id, t.status
-    """
-)
-
-#: Adds a pipeline with its first version; no row if the name is taken.
-REGISTER = text(
-    """
-    WITH added AS (
-        INSERT INTO porch.pipeline (name, uri) VALUES (:name, :uri)
-        ON CONFLICT ON CONSTRAINT pipeline_name_key DO NOTHING
-        RETURNING pipeline_id
-    )
-    INSERT INTO porch.version (pipeline_id, version) SELECT pipeline_id, :version FROM added
-    RETURNING pipeline_id
-    """
-)
-
-#: Holds off submissions to a pipeline (they take FOR KEY SHARE) while its identity changes.
-LOCK_PIPELINE = text(
-    "SELECT identity FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR UPDATE"
-)
-
-#: Moves tasks that exist to the scope of the new identity policy; task_once_key refuses what
-#: would make one task of two. Rows are locked in order, as everywhere.
-RESCOPE = text(
-    """
-    WITH locked AS MATERIALIZED (
-        SELECT task_id FROM porch.task WHERE pipeline_id = :pipeline_id
-        ORDER BY task_id
-        FOR UPDATE
-    )
-    UPDATE porch.task AS t
-    SET scope = CASE CAST(:identity AS text) WHEN 'version' THEN version ELSE '' END
-    FROM locked
-    WHERE t.task_id = locked.task_id
-    """
+    """  # noqa: S608 (put together of constants)
 )

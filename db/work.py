@@ -52,11 +52,14 @@ class WorkLedger(PostgresBase):
             fresh.discard(given.key)
         return answers
 
-    def claim(self, pipeline: Pipeline, version: str | None, n: int, origin: Origin) -> list[Task]:
+    def claim(
+        self, pipeline: Pipeline, version: str | None, n: int, origin: Origin, job_id: str | None
+    ) -> list[Task]:
         values = {
             "pipeline_id": pipeline.pipeline_id,
             "version": version,
             "n": n,
+            "job_id": job_id,
             **_origin(origin),
         }
         with self._transaction() as connection:
@@ -81,10 +84,11 @@ class WorkLedger(PostgresBase):
                     outcomes[position] = outcome
         return [outcomes[position] for position in range(len(changes))]
 
-    def heartbeat(self, tasks: Sequence[tuple[int, int | None]]) -> list[Outcome]:
+    def heartbeat(self, tasks: Sequence[tuple[int, int | None]], origin: Origin) -> list[Outcome]:
         values = {
             "task_ids": [task_id for task_id, _ in tasks],
             "attempts": [attempt for _, attempt in tasks],
+            **_origin(origin),
         }
         with self._transaction() as connection:
             found = _outcomes(connection, statements.HEARTBEAT, values)
@@ -122,6 +126,9 @@ def _change(connection: Connection, batch: Sequence[Change], origin: Origin) -> 
         "sources": [",".join(sorted(change.sources)) for change in batch],
         "attempts": [change.attempt for change in batch],
         "messages": [change.message for change in batch],
+        "job_ids": [change.job_id for change in batch],
+        "permanents": [change.permanent for change in batch],
+        "held": [change.of_holder for change in batch],
         **_origin(origin),
     }
     found = _outcomes(connection, statements.CHANGE, values)

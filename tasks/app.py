@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import beat_init, setup_logging, worker_ready
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.logs import configure_logging
@@ -21,6 +21,8 @@ PREFETCH = 4
 PATIENCE = 10
 #: Seconds that an answer waits to be fetched.
 RESULT_EXPIRES = 900
+#: Seconds between sweeps. What runs out is taken back within this, and the time a sweep takes.
+SWEEP_EVERY = 2.0
 
 # For the brokers that are Redis: kombu looks transports up by the scheme of the URL.
 TRANSPORT_ALIASES.update(
@@ -28,8 +30,6 @@ TRANSPORT_ALIASES.update(
     rediss="tasks.transport:Transport",
     sentinel="tasks.transport:SentinelTransport",
 )
-
-QUEUES = ("porch.submit", "porch.claim", "porch.update", "porch.query")
 
 
 def make_app(broker_url: str, result_url: str) -> Celery:
@@ -90,6 +90,16 @@ def _settings() -> dict[str, Any]:
         "result_backend_max_retries": 12,
         "result_backend_max_sleep_between_retries_ms": 2_000,
         "result_expires": RESULT_EXPIRES,
+        "beat_scheduler": "tasks.beat:Scheduler",
+        "beat_schedule": {
+            "sweep": {
+                "task": "porch.sweep",
+                "schedule": SWEEP_EVERY,
+                "args": ['{"wire":1}'],
+                # A queue of its own: a flood of reports does not keep it waiting.
+                "options": {"queue": "porch.sweep", "argsrepr": "-", "ignore_result": True},
+            }
+        },
     }
 
 
@@ -104,6 +114,7 @@ def _log_as_porch_does(**_: object) -> None:
     configure_logging()
 
 
+@beat_init.connect
 @worker_ready.connect
 def _tell_that_it_is_ready(**_: object) -> None:
     ready_file = Settings.from_environment().ready_file

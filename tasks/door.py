@@ -65,7 +65,11 @@ def answer(
             )
         )
     taken = (time.monotonic() - began) * 1000
-    logger.info("%s %s pipeline=%s %s ms=%.1f", task.name, task.request.id, pipeline, reply, taken)
+    # A sweep that had nothing to do has nothing to say, every two seconds.
+    level = logging.INFO if reply.sentence else logging.DEBUG
+    logger.log(
+        level, "%s %s pipeline=%s %s ms=%.1f", task.name, task.request.id, pipeline, reply, taken
+    )
     return reply
 
 

@@ -47,6 +47,8 @@ def task(t: Task) -> dict[str, Any]:
         "created_at": moment(t.created_at),
         "updated_at": moment(t.updated_at),
         "lease_until": moment(t.lease_until),
+        "job_id": t.job_id,
+        "retry_at": moment(t.retry_at),
     }
 
 
@@ -60,6 +62,8 @@ def event(e: Event) -> dict[str, Any]:
         "token": e.token,
         "host": e.host,
         "message": e.message,
+        "job_id": e.job_id,
+        "refused": e.refused,
     }
 
 
@@ -73,6 +77,7 @@ def pipeline(load: PipelineLoad) -> dict[str, Any]:
         "identity": p.identity,
         "lease": p.lease,
         "max_attempts": p.max_attempts,
+        "retry": p.retry,
         "counts": {status.value: n for status, n in load.counts.items()},
         "oldest_pending": load.oldest_pending,
     }

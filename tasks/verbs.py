@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from celery import Task
 
 from coordinator.errors import PorchError
-from coordinator.requests import Caller, Name, Policy, Report, Search, Seen
+from coordinator.requests import Caller, Name, Policy, Report, Search
 from coordinator.service import Coordinator
 from tasks import replies, wire
 from tasks.app import app
@@ -53,14 +54,16 @@ def submit(porch: Coordinator, caller: Caller, asked: wire.SubmitRequest) -> Ans
 @door("claim", wire.ClaimRequest)
 def claim(porch: Coordinator, caller: Caller, asked: wire.ClaimRequest) -> Answer:
     """Hand out PENDING tasks."""
-    tasks = porch.claim(caller, asked.n, pipeline=asked.pipeline, version=asked.version)
+    tasks = porch.claim(
+        caller, asked.n, pipeline=asked.pipeline, version=asked.version, job_id=asked.job_id
+    )
     return {"tasks": [replies.task(t) for t in tasks]}, f"n={asked.n} claimed={len(tasks)}"
 
 
 @door("update", wire.UpdateRequest)
 def update(porch: Coordinator, caller: Caller, asked: wire.UpdateRequest) -> Answer:
     """Record reports."""
-    reports = [Report(c.name(), c.status, c.message) for c in asked.changes]
+    reports = [Report(c.name(), c.status, c.message, c.job_id, c.permanent) for c in asked.changes]
     counts = Counter(report.status.value for report in reports)
     answers = porch.update(caller, reports, pipeline=asked.pipeline)
     sentence = " ".join(f"{status}={n}" for status, n in sorted(counts.items()))
@@ -87,28 +90,28 @@ def release(porch: Coordinator, caller: Caller, asked: wire.ReleaseRequest) -> A
 @door("rerun", wire.RerunRequest)
 def rerun(porch: Coordinator, caller: Caller, asked: wire.RerunRequest) -> Answer:
     """Make finished work PENDING again."""
-    done = porch.rerun(
-        caller,
-        _name(asked),
-        Seen(asked.status, asked.attempt),
-        pipeline=asked.pipeline,
-        reason=asked.reason,
-        force=asked.force,
+    decisions = [task.decision() for task in asked.tasks]
+    answers = porch.rerun(
+        caller, decisions, pipeline=asked.pipeline, reason=asked.reason, force=asked.force
     )
-    return _reported([done]), f"task={done.key.hex()[:12]} from={asked.status}"
+    return _reported(answers), f"n={len(answers)} refused={_refused(answers)}"
 
 
-@door("cancel", wire.DecisionRequest)
-def cancel(porch: Coordinator, caller: Caller, asked: wire.DecisionRequest) -> Answer:
+@door("cancel", wire.CancelRequest)
+def cancel(porch: Coordinator, caller: Caller, asked: wire.CancelRequest) -> Answer:
     """Take work out of the queue."""
-    done = porch.cancel(
-        caller,
-        _name(asked),
-        Seen(asked.status, asked.attempt),
-        pipeline=asked.pipeline,
-        reason=asked.reason,
-    )
-    return _reported([done]), f"task={done.key.hex()[:12]} from={asked.status}"
+    decisions = [task.decision() for task in asked.tasks]
+    answers = porch.cancel(caller, decisions, pipeline=asked.pipeline, reason=asked.reason)
+    return _reported(answers), f"n={len(answers)} refused={_refused(answers)}"
+
+
+@door("sweep", wire.SweepRequest)
+def sweep(porch: Coordinator, caller: Caller, asked: wire.SweepRequest) -> Answer:
+    """Do what time has made due; beat asks for it every few seconds."""
+    del asked
+    swept = porch.sweep(caller.request_id)
+    counts = asdict(swept)
+    return counts, " ".join(f"{what}={n}" for what, n in counts.items() if n)
 
 
 # Looking ------------------------------------------------------------------------------------
@@ -117,7 +120,7 @@ def cancel(porch: Coordinator, caller: Caller, asked: wire.DecisionRequest) -> A
 @door("show", wire.ShowRequest)
 def show(porch: Coordinator, caller: Caller, asked: wire.ShowRequest) -> Answer:
     """One task with its events."""
-    task, events = porch.show(caller, _name(asked), pipeline=asked.pipeline)
+    task, events = porch.show(caller, Name(asked.task, asked.version), pipeline=asked.pipeline)
     data = {"task": replies.task(task), "events": [replies.event(e) for e in events]}
     return data, f"task={task.task_input_id[:12]}"
 
@@ -166,7 +169,7 @@ def add_version(porch: Coordinator, caller: Caller, asked: wire.AddVersionReques
 @door("set_policy", wire.SetPolicyRequest)
 def set_policy(porch: Coordinator, caller: Caller, asked: wire.SetPolicyRequest) -> Answer:
     """Set policies."""
-    words = asked.model_fields_set & {"identity", "lease", "max_attempts"}
+    words = asked.model_fields_set & set(Policy.__dataclass_fields__)
     given = {word: getattr(asked, word) for word in sorted(words)}
     load = porch.set_policy(caller, asked.pipeline, Policy.of(given))
     return {"pipelines": [replies.pipeline(load)]}, f"set={','.join(given) or '-'}"
@@ -201,12 +204,16 @@ def revoke_token(porch: Coordinator, caller: Caller, asked: wire.RevokeTokenRequ
 # Shared -------------------------------------------------------------------------------------
 
 
-def _name(asked: wire.ShowRequest | wire.DecisionRequest) -> Name:
-    return Name(asked.task, asked.version)
-
-
 def _search(asked: wire.CountRequest) -> Search:
-    return Search(asked.pipeline, asked.version, frozenset(asked.status), asked.since, asked.text)
+    return Search(
+        asked.pipeline,
+        asked.version,
+        frozenset(asked.status),
+        asked.since,
+        asked.text,
+        asked.message,
+        asked.stale,
+    )
 
 
 def _reported(answers: Sequence[Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
-from coordinator.requests import Name
+from coordinator.requests import Decision, Name, Seen
 from coordinator.status import Status
 
 WIRE = 1
@@ -38,6 +38,7 @@ def _no_nul(text: str) -> str:
 
 
 _Text = Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)]
+_JobId = Annotated[_Text, Field(max_length=200)]
 # As wide as the columns that they are compared with.
 _Attempt = Annotated[int, Field(ge=0, le=2**31 - 1)]
 _RowId = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -72,6 +73,8 @@ class ReportOnWire(NameOnWire):
 
     status: Status
     message: str | None = None
+    job_id: _JobId | None = None
+    permanent: bool = False
 
 
 class SubmitRequest(Request):
@@ -87,6 +90,7 @@ class ClaimRequest(Request):
 
     version: _Text | None = None
     n: int
+    job_id: _JobId | None = None
 
 
 class UpdateRequest(Request):
@@ -109,17 +113,29 @@ class ReleaseRequest(Request):
     message: str | None = None
 
 
-class DecisionRequest(Request):
-    """porch.cancel: the task, and the status and attempt that the caller saw."""
+class DecisionOnWire(BaseModel):
+    """A task to re-run or cancel, and the status and attempt that the caller saw."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: _Text
     version: _Text | None = None
     status: Status
     attempt: _Attempt
+
+    def decision(self) -> Decision:
+        """The decision for the coordinator."""
+        return Decision(Name(self.task, self.version), Seen(self.status, self.attempt))
+
+
+class CancelRequest(Request):
+    """porch.cancel."""
+
+    tasks: list[DecisionOnWire]
     reason: str | None = None
 
 
-class RerunRequest(DecisionRequest):
+class RerunRequest(CancelRequest):
     """porch.rerun."""
 
     force: bool = False
@@ -139,6 +155,8 @@ class CountRequest(Request):
     status: list[Status] = []
     since: datetime | None = None
     text: _Text | None = None
+    message: _Text | None = None
+    stale: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
 
 
 class ListRequest(CountRequest):
@@ -174,6 +192,12 @@ class SetPolicyRequest(Request):
     identity: Literal["version", "pipeline"] = "version"
     lease: int | None = None
     max_attempts: int | None = None
+    retry: int | None = None
+
+
+class SweepRequest(Request):
+    """porch.sweep: what time has made due. It comes from beat, without a token, and asks nothing
+    that would not happen anyway."""
 
 
 class IssueTokenRequest(Request):

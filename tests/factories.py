@@ -8,9 +8,12 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from coordinator.access import digest, new_secret
+from coordinator.lookup import or_raise
 from coordinator.model import Pipeline, Standing, Task
-from coordinator.requests import Caller, Name, Report, Seen
+from coordinator.requests import Caller, Decision, Name, Report, Reported, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
 
@@ -73,12 +76,42 @@ def submit(porch: Coordinator, secret: str, given: Sequence[object], **options: 
     return [answer.key.hex() for answer in answers if isinstance(answer, Standing)]
 
 
+def let_time_pass(porch: Coordinator, seconds: float) -> None:
+    """Move everything that a task waits for, and when it last changed, into the past.
+
+    To the ledger, which compares these with PostgreSQL's clock and with nothing else, this is the
+    same as waiting.
+    """
+    with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            text(
+                "UPDATE porch.task SET updated_at = updated_at - make_interval(secs => :s),"
+                " lease_until = lease_until - make_interval(secs => :s),"
+                " retry_at = retry_at - make_interval(secs => :s)"
+            ),
+            {"s": seconds},
+        )
+        connection.execute(
+            text("UPDATE porch.event SET at = at - make_interval(secs => :s)"), {"s": seconds}
+        )
+
+
+def rerun(porch: Coordinator, who: Caller, name: Name, seen: Seen, **options: Any) -> Reported:
+    """Re-run one task; raises what it is refused for."""
+    return or_raise(porch.rerun(who, [Decision(name, seen)], **options)[0])
+
+
+def cancel(porch: Coordinator, who: Caller, name: Name, seen: Seen, **options: Any) -> Reported:
+    """Cancel one task; raises what it is refused for."""
+    return or_raise(porch.cancel(who, [Decision(name, seen)], **options)[0])
+
+
 def finish(porch: Coordinator, secret: str, status: Status) -> str:
     """Claim the next task and bring it to DONE, FAILED or CANCELLED; its task_input_id."""
     (task,) = porch.claim(caller(secret), 1)
     name = Name(task.task_input_id, task.version, task.attempt)
     if status is Status.CANCELLED:
-        porch.cancel(caller(secret), name, Seen(task.status, task.attempt))
+        cancel(porch, caller(secret), name, Seen(task.status, task.attempt))
     else:
         porch.update(caller(secret), [Report(name, status)])
     return task.task_input_id

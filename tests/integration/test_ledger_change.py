@@ -19,7 +19,17 @@ from coordinator.model import Event, Task
 from coordinator.requests import Name, Policy, Report, Reported, Search, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
-from tests.factories import admin, caller, definition, definitions, finish, pipeline, submit
+from tests.factories import (
+    admin,
+    caller,
+    cancel,
+    definition,
+    definitions,
+    finish,
+    pipeline,
+    rerun,
+    submit,
+)
 
 S = Status
 
@@ -43,7 +53,13 @@ def events(porch: Coordinator, secret: str, task: Task) -> list[Event]:
 
 
 def path(porch: Coordinator, secret: str, task: Task) -> list[str]:
-    return [event.to_status.value for event in events(porch, secret, task)]
+    return [e.to_status.value for e in events(porch, secret, task) if not e.refused]
+
+
+def refused(porch: Coordinator, secret: str, task: Task) -> list[tuple[str, int, str | None]]:
+    """What was reported too late: status, attempt, message."""
+    found = events(porch, secret, task)
+    return [(e.to_status.value, e.attempt, e.message) for e in found if e.refused]
 
 
 class TestReports:
@@ -178,9 +194,9 @@ class TestTheSameMessageAgain:
         submit(porch, secret, definitions(1))
         key = finish(porch, secret, S.FAILED)
         who = caller(secret)
-        porch.rerun(who, Name(key), Seen(S.FAILED, 1))
+        rerun(porch, who, Name(key), Seen(S.FAILED, 1))
         finish(porch, secret, S.FAILED)
-        assert not porch.rerun(who, Name(key), Seen(S.FAILED, 1)).changed
+        assert not rerun(porch, who, Name(key), Seen(S.FAILED, 1)).changed
         assert porch.show(caller(secret), Name(key))[0].status is S.FAILED
 
 
@@ -190,7 +206,7 @@ class TestDecisions:
         _, secret = pipeline(porch)
         submit(porch, secret, definitions(1))
         key = finish(porch, secret, status)
-        again = porch.rerun(caller(secret), Name(key), Seen(status, 1), reason="new disk")
+        again = rerun(porch, caller(secret), Name(key), Seen(status, 1), reason="new disk")
         assert (again.status, again.changed) == (S.PENDING, True)
 
     def test_done_work_runs_again_only_if_said_twice(self, porch: Coordinator) -> None:
@@ -198,14 +214,14 @@ class TestDecisions:
         submit(porch, secret, definitions(1))
         key = finish(porch, secret, S.DONE)
         with pytest.raises(ForceNeeded):
-            porch.rerun(caller(secret), Name(key), Seen(S.DONE, 1))
-        again = porch.rerun(caller(secret), Name(key), Seen(S.DONE, 1), reason="x", force=True)
+            rerun(porch, caller(secret), Name(key), Seen(S.DONE, 1))
+        again = rerun(porch, caller(secret), Name(key), Seen(S.DONE, 1), reason="x", force=True)
         assert again.status is S.PENDING
 
     def test_the_reason_is_kept(self, porch: Coordinator) -> None:
         _, secret = pipeline(porch)
         (key,) = submit(porch, secret, definitions(1))
-        porch.cancel(caller(secret), Name(key), Seen(S.PENDING, 0), reason="wrong sample")
+        cancel(porch, caller(secret), Name(key), Seen(S.PENDING, 0), reason="wrong sample")
         _, found = porch.show(caller(secret), Name(key))
         assert found[-1].message == "wrong sample"
 
@@ -213,27 +229,27 @@ class TestDecisions:
         _, secret = pipeline(porch)
         task = claimed(porch, secret)
         with pytest.raises(StatusChanged):
-            porch.cancel(caller(secret), Name(task.task_input_id), Seen(S.PENDING, 0))
+            cancel(porch, caller(secret), Name(task.task_input_id), Seen(S.PENDING, 0))
 
     def test_a_decision_on_another_attempt_than_seen_is_refused(self, porch: Coordinator) -> None:
         _, secret = pipeline(porch)
         submit(porch, secret, definitions(1))
         key = finish(porch, secret, S.FAILED)
-        porch.rerun(caller(secret), Name(key), Seen(S.FAILED, 1))
+        rerun(porch, caller(secret), Name(key), Seen(S.FAILED, 1))
         finish(porch, secret, S.FAILED)
         with pytest.raises(StatusChanged):
-            porch.rerun(caller(secret), Name(key), Seen(S.FAILED, 1))
+            rerun(porch, caller(secret), Name(key), Seen(S.FAILED, 1))
 
     def test_cancelled_work_is_not_handed_out(self, porch: Coordinator) -> None:
         _, secret = pipeline(porch)
         (key,) = submit(porch, secret, definitions(1))
-        porch.cancel(caller(secret), Name(key), Seen(S.PENDING, 0))
+        cancel(porch, caller(secret), Name(key), Seen(S.PENDING, 0))
         assert porch.claim(caller(secret), 1) == []
 
     def test_the_holder_of_cancelled_work_can_report_no_more(self, porch: Coordinator) -> None:
         _, secret = pipeline(porch)
         task = claimed(porch, secret)
-        porch.cancel(caller(secret), Name(task.task_input_id), Seen(S.CLAIMED, 1))
+        cancel(porch, caller(secret), Name(task.task_input_id), Seen(S.CLAIMED, 1))
         assert isinstance(report(porch, secret, task, S.DONE), IllegalChange)
 
 

@@ -13,7 +13,7 @@ from coordinator.model import Task
 from coordinator.requests import Caller, Name, Policy, Report, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
-from tests.factories import admin, caller, definition, definitions, finish, pipeline, submit
+from tests.factories import admin, caller, definition, definitions, finish, pipeline, rerun, submit
 
 
 def runs(tasks: list[Task]) -> list[int]:
@@ -197,7 +197,7 @@ def test_a_task_that_is_run_again_is_handed_out_again(porch: Coordinator) -> Non
     _, secret = pipeline(porch)
     submit(porch, secret, definitions(1))
     key = finish(porch, secret, Status.FAILED)
-    porch.rerun(caller(secret), Name(key), Seen(Status.FAILED, 1))
+    rerun(porch, caller(secret), Name(key), Seen(Status.FAILED, 1))
     (task,) = porch.claim(caller(secret), 1)
     assert (task.task_input_id, task.attempt) == (key, 2)
 

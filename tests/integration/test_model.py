@@ -1,14 +1,18 @@
-"""Random sequences of verbs by several callers: the ledger against a model of a few dozen lines."""
+"""Random sequences of verbs by several callers: the ledger against the model, and the model itself.
+
+Messages are delivered again and late, time passes, leases run out, failures come back. That the
+comparison can fail is shown by models that are broken on purpose.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,111 +26,18 @@ from coordinator.access import digest, new_secret
 from coordinator.errors import PorchError
 from coordinator.identity import Limits, identify
 from coordinator.model import Standing, Task
-from coordinator.requests import Caller, Name, Report, Reported, Search, Seen
+from coordinator.requests import Caller, Name, Policy, Report, Reported, Search, Seen
 from coordinator.service import Coordinator
 from coordinator.status import HELD, TRANSITIONS, Status, sources
-from tests.factories import admin, caller, pipeline
+from tests.factories import admin, caller, cancel, let_time_pass, pipeline, rerun
+from tests.model import Known, Model, WithAShortLease, WithoutFencing, WithoutRequestIds
 
 S = Status
 VERSIONS = ("1.0", "2.0")
-
-
-@dataclass
-class Known:
-    """What the model knows of one task."""
-
-    key: bytes
-    version: str
-    priority: int
-    order: int
-    status: Status = S.PENDING
-    attempt: int = 0
-    path: list[tuple[Status | None, Status, int]] = field(
-        default_factory=lambda: [(None, S.PENDING, 0)]
-    )
-    #: (request, status it led to) -> the attempt in which it was made
-    made: dict[tuple[UUID, Status], int] = field(default_factory=dict)
-
-    def go(self, to: Status, request: UUID) -> None:
-        self.path.append((self.status, to, self.attempt))
-        self.made[request, to] = self.attempt
-        self.status = to
-
-
-class Model:
-    """porch, without SQL, without races, and without a care for speed."""
-
-    def __init__(self) -> None:
-        self.tasks: dict[tuple[bytes, str], Known] = {}
-        self.claims: dict[UUID, list[tuple[bytes, str, int]]] = {}
-
-    def submit(self, keys: list[bytes], version: str, priority: int) -> list[tuple[Status, bool]]:
-        answers = []
-        for key in keys:
-            created = (key, version) not in self.tasks
-            if created:
-                self.tasks[key, version] = Known(key, version, priority, len(self.tasks))
-            answers.append((self.tasks[key, version].status, created))
-        return answers
-
-    def claim(self, request: UUID, n: int, version: str | None) -> list[tuple[bytes, str, int]]:
-        if request not in self.claims:
-            due = [
-                task
-                for task in self.tasks.values()
-                if task.status is S.PENDING and version in (None, task.version)
-            ]
-            due.sort(key=lambda task: (-task.priority, task.order))
-            for task in due[:n]:
-                task.attempt += 1
-                task.go(S.CLAIMED, request)
-            self.claims[request] = [(task.key, task.version, task.attempt) for task in due[:n]]
-        return self.claims[request]
-
-    def change(
-        self,
-        request: UUID,
-        task: Known,
-        to: Status,
-        allowed: frozenset[Status],
-        attempt: int | None,
-    ) -> str:
-        made = task.made.get((request, to))
-        if made is None and task.status in allowed and attempt in (None, task.attempt):
-            task.go(to, request)
-            return "changed"
-        if made is not None and attempt in (None, made):
-            return "holds"
-        if task.status is to and attempt in (None, task.attempt):
-            return "holds"
-        return (
-            "stale_attempt" if attempt is not None and attempt < task.attempt else "illegal_change"
-        )
-
-    def decide(
-        self, request: UUID, task: Known, verb: str, to: Status, seen: Seen, force: bool
-    ) -> str:
-        if verb not in TRANSITIONS[seen.status].values():
-            return "illegal_change"
-        if seen.status is S.DONE and not force:
-            return "force_needed"
-        answer = self.change(request, task, to, frozenset({seen.status}), seen.attempt)
-        return answer if answer in {"changed", "holds"} else "status_changed"
-
-    def release_claim(self, request: UUID, claim: UUID) -> int:
-        handed = self.claims.setdefault(claim, [])
-        answers = [
-            self.change(
-                request, self.tasks[key, version], S.PENDING, frozenset({S.CLAIMED}), attempt
-            )
-            for key, version, attempt in handed
-        ]
-        return sum(self._gave_back(answer, request, handed[n]) for n, answer in enumerate(answers))
-
-    def _gave_back(self, answer: str, request: UUID, handed: tuple[bytes, str, int]) -> bool:
-        key, version, attempt = handed
-        made = self.tasks[key, version].made.get((request, S.PENDING))
-        return answer == "changed" or made == attempt
+LEASE = 3_600
+#: No multiple of it comes near the end of a lease, so that the time a test takes does not matter.
+MOMENT = 1_000
+LONG = 400_000
 
 
 def said(answer: Any) -> str:
@@ -148,6 +59,7 @@ class Machine(RuleBasedStateMachine):
     """Two versions, two callers, few inputs: so that everything meets everything."""
 
     porch: Coordinator
+    model_class: type[Model]
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +68,6 @@ class Machine(RuleBasedStateMachine):
         who = caller(admin(self.porch))
         self.porch.add_token(who, digest(second), pipeline=self.name, description="second")
         self.secrets = [secret, second]
-        self.model = Model()
         #: Everything sent so far; each may be delivered again.
         self.sent: list[Callable[[], None]] = []
 
@@ -176,8 +87,19 @@ class Machine(RuleBasedStateMachine):
         choices: list[int | None] = [task.attempt] * 4 + [None] * 3 + wrong
         return data.draw(st.sampled_from(choices), label="attempt")
 
-    @initialize(priorities=st.permutations([-1, 0, 0]), n=st.integers(1, 3))
-    def begin_with_work_in_hand(self, priorities: list[int], n: int) -> None:
+    @initialize(
+        priorities=st.permutations([-1, 0, 0]),
+        n=st.integers(1, 3),
+        lease=st.sampled_from([LEASE, LEASE, None]),
+        most=st.sampled_from([None, 2, 3]),
+        retry=st.sampled_from([None, 50_000]),
+    )
+    def begin_with_work_in_hand(
+        self, priorities: list[int], n: int, lease: int | None, most: int | None, retry: int | None
+    ) -> None:
+        policy = Policy("version", lease, most, retry if most else None)
+        self.porch.set_policy(caller(admin(self.porch)), self.name, policy)
+        self.model = self.model_class(policy)
         for number, priority in enumerate(priorities):
             self.send_submission(0, [number], VERSIONS[0], priority)
         self.send_claim(0, n, None)
@@ -228,17 +150,25 @@ class Machine(RuleBasedStateMachine):
         for _ in range(data.draw(st.integers(1, 3), label="reports")):
             task = self.some_task(data)
             to = data.draw(st.sampled_from([S.RUNNING, S.DONE, S.FAILED, S.FAILED]), label="to")
-            wanted.append((task, to, self.some_attempt(data, task)))
+            permanent = data.draw(st.booleans(), label="permanent")
+            wanted.append((task, to, self.some_attempt(data, task), permanent))
 
         def act(sender: Caller) -> None:
             reports = [
-                Report(Name(task.key.hex(), task.version, attempt), to)
-                for task, to, attempt in wanted
+                Report(Name(task.key.hex(), task.version, attempt), to, permanent=permanent)
+                for task, to, attempt, permanent in wanted
             ]
             answers = [said(answer) for answer in self.porch.update(sender, reports)]
             assert answers == [
-                self.model.change(sender.request_id, task, to, sources("update", to), attempt)
-                for task, to, attempt in wanted
+                self.model.report(
+                    sender.request_id,
+                    task,
+                    to,
+                    sources("update", to),
+                    attempt,
+                    permanent=permanent,
+                )
+                for task, to, attempt, permanent in wanted
             ]
 
         self.send(who, act)
@@ -251,7 +181,7 @@ class Machine(RuleBasedStateMachine):
 
         def act(sender: Caller) -> None:
             (answer,) = self.porch.release(sender, [Name(task.key.hex(), task.version, attempt)])
-            expected = self.model.change(sender.request_id, task, S.PENDING, HELD, attempt)
+            expected = self.model.report(sender.request_id, task, S.PENDING, HELD, attempt)
             assert said(answer) == expected
 
         self.send(who, act)
@@ -285,10 +215,10 @@ class Machine(RuleBasedStateMachine):
         def act(sender: Caller) -> None:
             if verb == "rerun":
                 answer = attempt_of(
-                    lambda: self.porch.rerun(sender, name, seen, reason="why", force=force)
+                    lambda: rerun(self.porch, sender, name, seen, reason="why", force=force)
                 )
             else:
-                answer = attempt_of(lambda: self.porch.cancel(sender, name, seen, reason="why"))
+                answer = attempt_of(lambda: cancel(self.porch, sender, name, seen, reason="why"))
             assert answer == self.model.decide(sender.request_id, task, verb, to, seen, force)
 
         self.send(who, act)
@@ -299,13 +229,35 @@ class Machine(RuleBasedStateMachine):
         task = self.some_task(data)
         attempt = self.some_attempt(data, task)
         name = Name(task.key.hex(), task.version, attempt)
-        (answer,) = self.porch.heartbeat(Caller(self.secrets[who], uuid4()), [name])
-        if attempt is not None and attempt < task.attempt:
-            assert said(answer) == "stale_attempt"
-        elif task.status in HELD and attempt in (None, task.attempt):
-            assert said(answer) == "changed"
-        else:
-            assert said(answer) == "illegal_change"
+
+        def act(sender: Caller) -> None:
+            (answer,) = self.porch.heartbeat(sender, [name])
+            assert said(answer) == self.model.heartbeat(sender.request_id, task, attempt)
+
+        self.send(who, act)
+
+    @rule(moments=st.integers(1, 5))
+    def time_passes(self, moments: int) -> None:
+        self.pass_time(moments * MOMENT)
+
+    @rule()
+    def a_long_time_passes(self) -> None:
+        self.pass_time(LONG)
+        self.sweep()
+
+    def pass_time(self, seconds: int) -> None:
+        let_time_pass(self.porch, seconds)
+        self.model.clock += seconds
+
+    @rule()
+    def sweep(self) -> None:
+        """Two at once do no harm, so two in a row."""
+        while self.model.in_doubt():
+            self.pass_time(LONG)
+        for _ in range(2):
+            self.porch.sweep(uuid4())
+        self.model.sweep()
+        self.compare_tasks()
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -320,19 +272,26 @@ class Machine(RuleBasedStateMachine):
         self.send_claim(1, 4, None)
         data.draw(st.sampled_from(self.sent[-6:]), label="message")()
 
-    def teardown(self) -> None:
+    def compare_tasks(self) -> list[tuple[Task, Known]]:
+        """Each task beside what the model knows of it."""
         who = caller(self.secrets[0])
         found = self.porch.tasks(who, Search(pipeline=self.name), after=0, limit=1_000)
         assert len(found) == len(self.model.tasks)
-        for task in found:
-            known = self.model.tasks[task.key, task.version]
+        pairs = [(task, self.model.tasks[task.key, task.version]) for task in found]
+        for task, known in pairs:
             assert (task.status, task.attempt) == (known.status, known.attempt)
-            assert self.events_of(task) == known.path
-            check_path(known.path)
+            assert (task.lease_until is None) == (known.lease_until is None)
+            assert (task.retry_at is None) == (known.retry is None)
+        return pairs
 
-    def events_of(self, task: Task) -> list[tuple[Status | None, Status, int]]:
-        events = self.porch.ledger.events(task.task_id)
-        return [(event.from_status, event.to_status, event.attempt) for event in events]
+    def teardown(self) -> None:
+        for task, known in self.compare_tasks():
+            events = self.porch.ledger.events(task.task_id)
+            told = [(e.from_status, e.to_status, e.attempt) for e in events if not e.refused]
+            late = [(e.from_status, e.to_status, e.attempt) for e in events if e.refused]
+            assert told == known.path
+            assert late == known.late
+            check_path(known.path)
 
 
 def check_path(path: list[tuple[Status | None, Status, int]]) -> None:
@@ -344,14 +303,31 @@ def check_path(path: list[tuple[Status | None, Status, int]]) -> None:
         assert attempt == was + (to is S.CLAIMED)
 
 
-def test_whatever_is_sent_the_ledger_does_what_the_model_does(porch: Coordinator) -> None:
+def run_against(porch: Coordinator, model: type[Model], **more: Any) -> None:
     class OnThisLedger(Machine):
         pass
 
-    OnThisLedger.porch = porch
+    OnThisLedger.porch, OnThisLedger.model_class = porch, model
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         OnThisLedger,
         settings=settings(
-            max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            **more,
         ),
     )
+
+
+def test_whatever_is_sent_the_ledger_does_what_the_model_does(porch: Coordinator) -> None:
+    run_against(porch, Model)
+
+
+@pytest.mark.parametrize("broken", [WithoutFencing, WithoutRequestIds, WithAShortLease])
+def test_a_model_that_is_broken_is_told_from_the_ledger(
+    porch: Coordinator, broken: type[Model]
+) -> None:
+    with pytest.raises(AssertionError):
+        run_against(porch, broken, phases=[Phase.generate], report_multiple_bugs=False)

@@ -44,7 +44,7 @@ def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any
     path, line = shared
     assert list(line) == ["database_url", "broker_url", "result_url", "admin_token", "pids"]
     assert line["result_url"] == line["broker_url"]
-    assert list(line["pids"]) == ["postgres", "valkey", "worker.submit", "worker.claim"]
+    assert list(line["pids"]) == ["postgres", "valkey", "worker.submit", "worker.claim", "beat"]
     assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
     assert _ask(line["database_url"], "SELECT count(*) FROM porch.token") == 1
     assert (path / "admin-token").read_text().strip() == line["admin_token"]
@@ -181,7 +181,7 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
                 line = _line(process)
                 assert line["database_url"] == servers.database_url
                 assert line["broker_url"] == servers.broker_url
-                assert list(line["pids"]) == ["worker.submit", "worker.claim"]
+                assert list(line["pids"]) == ["worker.submit", "worker.claim", "beat"]
                 process.terminate()
                 assert process.wait(timeout=60) == 0
             assert _ask(servers.database_url, "SELECT 1") == 1

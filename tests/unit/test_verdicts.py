@@ -63,16 +63,21 @@ class TestReports:
         assert "no attempt 2 yet" in answer.message
 
     def test_a_refused_change_says_what_is_allowed(self) -> None:
-        answer = report(S.FAILED, 1, Outcome(S.PENDING, 1, changed=False))
+        answer = report(S.FAILED, None, Outcome(S.PENDING, 1, changed=False))
         assert isinstance(answer, IllegalChange)
         assert "CLAIMED (claim), CANCELLED (cancel)" in answer.cure
+
+    def test_a_report_of_an_attempt_that_was_taken_back_is_stale(self) -> None:
+        answer = report(S.DONE, 1, Outcome(S.PENDING, 1, changed=False))
+        assert isinstance(answer, StaleAttempt)
+        assert "PENDING again after attempt 1" in answer.message
 
 
 class TestDecisions:
     def test_a_decision_on_what_is_no_longer_so_is_refused(self) -> None:
         change = Change(TASK.task_id, S.PENDING, frozenset({S.FAILED}), 1)
         outcome = Outcome(S.RUNNING, 2, changed=False)
-        answer = on_decision(TASK, Seen(S.FAILED, 1), change, outcome)
+        answer = on_decision(TASK, change, outcome)
         assert isinstance(answer, StatusChanged)
         assert "RUNNING in attempt 2 now, not FAILED in attempt 1" in answer.message
 
@@ -109,6 +114,9 @@ class TestHeartbeats:
 
     def test_a_late_holder_is_told_to_stop(self) -> None:
         assert isinstance(on_heartbeat(TASK, 1, Outcome(S.RUNNING, 2, changed=False)), StaleAttempt)
+
+    def test_a_holder_from_whom_it_was_taken_back_is_told_to_stop(self) -> None:
+        assert isinstance(on_heartbeat(TASK, 1, Outcome(S.PENDING, 1, changed=False)), StaleAttempt)
 
     def test_a_heartbeat_of_an_attempt_to_come_is_refused(self) -> None:
         answer = on_heartbeat(TASK, 2, Outcome(S.RUNNING, 1, changed=True))

@@ -14,6 +14,7 @@ from tasks import wire
 from tasks.wire import Reply, Request, parse, refusal
 
 KEY = "ab" * 32
+SEEN = {"task": KEY, "status": "DONE", "attempt": 1}
 
 
 def text(**fields: Any) -> str:
@@ -134,10 +135,11 @@ SHAPES: list[tuple[type[Request], dict[str, Any], dict[str, Any], str]] = [
     (wire.HeartbeatRequest, {"tasks": []}, {"tasks": [{"task": 7}]}, "tasks.0.task"),
     (wire.HeartbeatRequest, {"tasks": []}, {"tasks": [{"task": KEY, "x": 1}]}, "tasks.0.x"),
     (wire.ReleaseRequest, {}, {"claim": "not a uuid"}, "claim"),
-    (wire.RerunRequest, {}, {"status": "FAILED", "attempt": 1}, "task"),
-    (wire.RerunRequest, {"task": KEY, "attempt": 1}, {"status": "failed"}, "status"),
-    (wire.RerunRequest, {"task": KEY, "status": "DONE"}, {"attempt": 2**40}, "attempt"),
-    (wire.RerunRequest, {"task": KEY, "status": "DONE", "attempt": 1}, {"force": "x"}, "force"),
+    (wire.RerunRequest, {}, {"reason": "x"}, "tasks"),
+    (wire.RerunRequest, {}, {"tasks": [{"task": KEY, "attempt": 1}]}, "tasks.0.status"),
+    (wire.RerunRequest, {}, {"tasks": [{**SEEN, "status": "failed"}]}, "tasks.0.status"),
+    (wire.RerunRequest, {}, {"tasks": [{**SEEN, "attempt": 2**40}]}, "tasks.0.attempt"),
+    (wire.RerunRequest, {"tasks": [SEEN]}, {"force": "x"}, "force"),
     (wire.ShowRequest, {}, {"task": None}, "task"),
     (wire.CountRequest, {}, {"status": "DONE"}, "status"),
     (wire.CountRequest, {}, {"since": "yesterday"}, "since"),
