@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from porch_client.errors import (
     StaleAttempt,
 )
 from porch_client.model import (
+    Decision,
     Event,
     NotRegistered,
     NotReported,
@@ -49,7 +51,9 @@ TASK = Task(
     "2026-11-24T16:04:15+00:00",
     None,
 )
-PIPELINE = Pipeline("cardinal", "uri", ("1.0",), "version", 7200, None, {"PENDING": 6200}, 90.0)
+PIPELINE = Pipeline(
+    "cardinal", "uri", ("1.0",), "version", 7200, None, None, {"PENDING": 6200}, 90.0
+)
 
 
 class FakeSession:
@@ -249,7 +253,7 @@ class TestWork:
         ]
         assert session.calls[0][1:] == (
             (5,),
-            {"pipeline": None, "version": None, "request_id": UUID},
+            {"pipeline": None, "version": None, "job_id": None, "request_id": UUID},
         )
 
     def test_nothing_to_claim_is_no_error(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,37 +301,131 @@ class TestWork:
         assert FakeSession().porch("release") == 2
         assert "porch: bad_usage: give the ids of tasks, or --claim" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("task", "attempt"), [(ID, 3), (ID[:4], 3), ("77", None)], ids=["whole", "prefix", "other"]
+    )
+    def test_below_a_drain_the_attempt_is_that_of_the_task_in_hand(
+        self, task: str, attempt: int | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PORCH_TASK", json.dumps({"task_input_id": ID, "attempt": 3}))
+        session = FakeSession(update=[], heartbeat=[], release=[])
+        session.porch("update", task, "--status", "DONE")
+        session.porch("heartbeat", task)
+        session.porch("release", task)
+        (changes,), (beats,), (released,) = [args for _, args, _ in session.calls]
+        assert changes[0].attempt == beats[0][1] == released[0][1] == attempt
+
+    @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"task_input_id": 7}'])
+    def test_a_variable_that_is_none_of_ours_names_no_attempt(
+        self, text: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PORCH_TASK", text)
+        session = FakeSession(heartbeat=[])
+        assert session.porch("heartbeat", ID) == 0
+        assert session.calls[0][1] == ([(ID, None, None)],)
+
+    def test_a_failure_may_be_permanent_and_nothing_else(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        session = FakeSession(update=[])
+        assert session.porch("update", "015a", "--status", "FAILED", "--permanent") == 0
+        assert session.calls[0][1][0][0].permanent
+        assert session.porch("update", "015a", "--status", "DONE", "--permanent") == 2
+        assert "--permanent is said of a failure" in capsys.readouterr().err
+
+
+class TestDecisions:
+    KNOWN = ("--status", "FAILED", "--attempt", "2")
+
     @pytest.mark.parametrize("verb", ["rerun", "cancel"])
     def test_what_was_seen_is_what_is_changed(
         self, verb: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         changed = Reported(ID, "1.0", "PENDING", 2, True)
-        session = FakeSession(show=(TASK, []), **{verb: changed})
+        session = FakeSession(show=(TASK, []), **{verb: [changed]})
         assert session.porch(verb, "015a", "--reason", "disk full") == 0
-        _, (name,), options = session.calls[1]
-        assert name == ID
-        assert (options["status"], options["attempt"]) == ("FAILED", 2)
+        _, (decisions,), _ = session.calls[1]
+        assert decisions == [Decision(ID, "FAILED", 2, "1.0")]
         assert capsys.readouterr().err == "  015abd7f0000  FAILED  attempt 2\n"
 
     def test_a_status_and_attempt_given_are_not_looked_up(self) -> None:
-        session = FakeSession(rerun=Reported(ID, "1.0", "PENDING", 2, True))
-        session.porch("rerun", "015a", "--status", "FAILED", "--attempt", "2")
+        session = FakeSession(rerun=[Reported(ID, "1.0", "PENDING", 2, True)])
+        session.porch("rerun", "015a", *self.KNOWN)
         assert [verb for verb, _, _ in session.calls] == ["rerun"]
 
     def test_one_refused_re_run_does_not_keep_the_others_back(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def rerun(task: str, **_: Any) -> Reported:
-            if task == "bad":
-                raise Conflict("status_changed", "it is RUNNING now", "look again")
-            return Reported(ID, "1.0", "PENDING", 2, True)
-
-        session = FakeSession(rerun=rerun)
-        known = ("--status", "FAILED", "--attempt", "2")
-        assert session.porch("rerun", "bad", "015a", *known) == 1
+        conflict = Conflict("status_changed", "it is RUNNING now", "look again")
+        results = [NotReported(0, conflict), Reported(ID, "1.0", "PENDING", 2, True)]
+        session = FakeSession(rerun=results)
+        assert session.porch("rerun", "bad", "015a", *self.KNOWN) == 1
         seen = capsys.readouterr()
         assert "porch: status_changed: bad: it is RUNNING now; look again" in seen.err
         assert lines(seen.out)[1]["task_input_id"] == ID
+
+    def test_one_that_cannot_be_looked_up_does_not_keep_the_others_back(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def show(task: str, **_: Any) -> Any:
+            if task == "bad":
+                raise NotFound("unknown_task", 'no task "bad"', "look")
+            return TASK, []
+
+        session = FakeSession(show=show, rerun=[Reported(ID, "1.0", "PENDING", 2, True)])
+        assert session.porch("rerun", "bad", "015a") == 1
+        assert [line.get("task_input_id") for line in lines(capsys.readouterr().out)] == [None, ID]
+
+    def matching(self, n: int) -> FakeSession:
+        tasks = [replace(TASK, task_input_id=f"{i:064x}") for i in range(n)]
+
+        def rerun(decisions: Sequence[Decision], **_: Any) -> list[Reported]:
+            return [Reported(d.task, "1.0", "PENDING", d.attempt, True) for d in decisions]
+
+        return FakeSession(list=tasks, rerun=rerun)
+
+    def test_all_that_match_are_changed_as_they_were_seen(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        session = self.matching(1_200)
+        argv = ("rerun", "--status", "FAILED", "--message-like", "No space", "--yes")
+        assert session.porch(*argv) == 0
+        (_, _, where), *batches = session.calls
+        assert (where["status"], where["message"]) == (("FAILED",), "No space")
+        changed = [decision for _, (decisions,), _ in batches for decision in decisions]
+        assert [decision.task for decision in changed] == [f"{i:064x}" for i in range(1_200)]
+        assert {(d.status, d.attempt, d.version) for d in changed} == {("FAILED", 2, "1.0")}
+        seen = capsys.readouterr()
+        assert len(lines(seen.out)) == 1_200
+        assert "... and 1,195 more" in seen.err
+        assert seen.err.endswith("  1,200 tasks FAILED -> PENDING: 1,200 done\n")
+
+    def test_nothing_is_changed_where_nobody_can_be_asked(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        session = self.matching(3)
+        assert session.porch("rerun", "--status", "FAILED") == 2
+        assert [verb for verb, _, _ in session.calls] == ["list"]
+        assert "3 tasks FAILED -> PENDING: nobody is there to be asked" in capsys.readouterr().err
+
+    def test_nothing_that_matches_is_no_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.matching(0).porch("rerun", "--status", "FAILED") == 0
+        assert capsys.readouterr().err == "  nothing matches\n"
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ("rerun",),
+            ("rerun", "--yes"),
+            ("rerun", "--message-like", "x"),
+            ("rerun", "--status", "FAILED", "--attempt", "2"),
+            ("cancel", ID, "--text", "x"),
+        ],
+    )
+    def test_neither_names_nor_a_filter_is_bad_usage(self, argv: tuple[str, ...]) -> None:
+        session = FakeSession()
+        assert session.porch(*argv) == 2
+        assert session.calls == []
 
 
 class TestLook:

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from porch_client.client import Claimed, Porch
     from porch_client.errors import PorchError
-    from porch_client.model import Change, NotRegistered, NotReported, Registered, Reported
+    from porch_client.model import (
+        Change,
+        Decision,
+        NotRegistered,
+        NotReported,
+        Registered,
+        Reported,
+    )
 
 _HOMES = {
     "Porch": "client",
     "Claimed": "client",
     "PorchError": "errors",
     "Change": "model",
+    "Decision": "model",
     "NotRegistered": "model",
     "NotReported": "model",
     "Registered": "model",
@@ -27,6 +35,7 @@ _HOMES = {
 __all__ = [
     "Change",
     "Claimed",
+    "Decision",
     "NotRegistered",
     "NotReported",
     "Porch",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +20,7 @@ from porch_client.channel import Channel
 from porch_client.errors import Misconfigured, from_wire
 from porch_client.model import (
     Change,
+    Decision,
     Event,
     NotRegistered,
     NotReported,
@@ -130,9 +131,12 @@ class Porch:
         *,
         pipeline: str | None = None,
         version: str | None = None,
+        job_id: str | None = None,
         request_id: str | None = None,
     ) -> list[Claimed]:
         """Take up to ``n`` PENDING tasks, so that nobody else gets them.
+
+        ``job_id``: what your scheduler calls the job that claims, for whoever looks for it later.
 
         The same ``request_id`` (a UUID) gets the same tasks again, and no more: give one of your
         own to be able to ask again after Unreachable, or to release what you never saw.
@@ -140,7 +144,7 @@ class Porch:
         answer = self._ask(
             "claim",
             "porch.claim",
-            {"pipeline": pipeline, "version": version, "n": n},
+            {"pipeline": pipeline, "version": version, "n": n, "job_id": job_id},
             about=f"n={n}",
             request_id=request_id,
         )
@@ -154,16 +158,7 @@ class Porch:
         request_id: str | None = None,
     ) -> list[Reported | NotReported]:
         """Report RUNNING, DONE or FAILED of any number of tasks; what became of each, in order."""
-        sent = [
-            {
-                "task": change.task,
-                "version": change.version,
-                "attempt": change.attempt,
-                "status": change.status,
-                "message": change.message,
-            }
-            for change in changes
-        ]
+        sent = [asdict(change) for change in changes]
         answer = self._ask(
             "update",
             "porch.update",
@@ -200,32 +195,28 @@ class Porch:
 
     def rerun(
         self,
-        task: str,
+        decisions: Iterable[Decision],
         *,
-        status: str,
-        attempt: int,
-        version: str | None = None,
         pipeline: str | None = None,
         reason: str | None = None,
         force: bool = False,
-    ) -> Reported:
-        """Make finished work PENDING again, if it is still in the status and attempt you saw."""
-        body = _decision(task, version, pipeline, status, attempt, reason)
-        return _report(self._ask("rerun", "porch.update", {**body, "force": force}))
+    ) -> Sequence[Reported | NotReported]:
+        """Make finished work PENDING again, where it is still in the status and attempt you saw.
+
+        ``force`` and a ``reason`` are needed for what is DONE.
+        """
+        more = {"pipeline": pipeline, "reason": reason, "force": force}
+        return self._decide("rerun", decisions, more)
 
     def cancel(
         self,
-        task: str,
+        decisions: Iterable[Decision],
         *,
-        status: str,
-        attempt: int,
-        version: str | None = None,
         pipeline: str | None = None,
         reason: str | None = None,
-    ) -> Reported:
-        """Cancel work that is not finished, if it is still in the status and attempt you saw."""
-        body = _decision(task, version, pipeline, status, attempt, reason)
-        return _report(self._ask("cancel", "porch.update", body))
+    ) -> Sequence[Reported | NotReported]:
+        """Cancel work that is not finished, where it is still in the status and attempt you saw."""
+        return self._decide("cancel", decisions, {"pipeline": pipeline, "reason": reason})
 
     # Looking --------------------------------------------------------------------------------
 
@@ -245,13 +236,17 @@ class Porch:
         status: Sequence[str] = (),
         since: str | None = None,
         text: str | None = None,
+        message: str | None = None,
+        stale: int | None = None,
         limit: int | None = None,
     ) -> Iterator[Task]:
         """The tasks that fit, in order of registration, fetched page by page.
 
-        ``since``: changed at or after this time (ISO 8601 with offset); ``text``: in the input.
+        ``since``: changed at or after this time (ISO 8601 with offset); ``text``: in the input;
+        ``message``: in the last message, where % stands for anything; ``stale``: held by somebody
+        who was not heard of for so many seconds, and has no lease that runs.
         """
-        body = _search(pipeline, version, status, since, text)
+        body = _search(pipeline, version, status, since, text, message, stale)
         after: int | None = 0
         while after is not None and (limit is None or limit > 0):
             size = _PAGE if limit is None else min(_PAGE, limit)
@@ -268,9 +263,11 @@ class Porch:
         status: Sequence[str] = (),
         since: str | None = None,
         text: str | None = None,
+        message: str | None = None,
+        stale: int | None = None,
     ) -> dict[str, int]:
         """How many tasks fit, per status; statuses with none are left out."""
-        body = _search(pipeline, version, status, since, text)
+        body = _search(pipeline, version, status, since, text, message, stale)
         counts: dict[str, int] = self._ask("count", "porch.query", body)["counts"]
         return counts
 
@@ -299,10 +296,19 @@ class Porch:
         *,
         lease: int | Unchanged | None = UNCHANGED,
         max_attempts: int | Unchanged | None = UNCHANGED,
+        retry: int | Unchanged | None = UNCHANGED,
         identity: str | Unchanged = UNCHANGED,
     ) -> Pipeline:
-        """Set policies of a pipeline (admin): lease in seconds, max attempts, None for none."""
-        given = {"lease": lease, "max_attempts": max_attempts, "identity": identity}
+        """Set policies of a pipeline (admin); None for none.
+
+        ``lease`` and ``retry`` (the wait before the second attempt, doubled with each) in seconds.
+        """
+        given = {
+            "lease": lease,
+            "max_attempts": max_attempts,
+            "retry": retry,
+            "identity": identity,
+        }
         body = {word: value for word, value in given.items() if not isinstance(value, Unchanged)}
         return self._pipelines("set_policy", {"pipeline": name, **body})[0]
 
@@ -340,6 +346,13 @@ class Porch:
     ) -> dict[str, Any]:
         pending = self._channel.prepare(verb, queue, body, about=about, request_id=request_id)
         return self._channel.ask(pending)
+
+    def _decide(
+        self, verb: str, decisions: Iterable[Decision], more: Mapping[str, Any]
+    ) -> Sequence[Reported | NotReported]:
+        tasks = [asdict(decision) for decision in decisions]
+        body = {**more, "tasks": tasks}
+        return _reports(self._ask(verb, "porch.update", body, about=f"n={len(tasks)}"))
 
     def _pipelines(self, verb: str, body: Mapping[str, Any]) -> Sequence[Pipeline]:
         answer = self._ask(verb, "porch.query", body)
@@ -384,9 +397,12 @@ class Claimed:
         """Report success."""
         return self._report("DONE", message)
 
-    def failed(self, message: str | None = None) -> Reported:
-        """Report failure; the message is what explains it later."""
-        return self._report("FAILED", message)
+    def failed(self, message: str | None = None, *, permanent: bool = False) -> Reported:
+        """Report failure; the message is what explains it later.
+
+        ``permanent``: it would only fail again, so it is not tried again by itself.
+        """
+        return self._report("FAILED", message, permanent=permanent)
 
     def heartbeat(self) -> Reported:
         """Say that we are alive: extends the lease."""
@@ -402,8 +418,10 @@ class Claimed:
     def _held(self) -> Held:
         return (self.task_input_id, self.attempt, self.version)
 
-    def _report(self, status: str, message: str | None) -> Reported:
-        change = Change(self.task_input_id, status, self.attempt, message, self.version)
+    def _report(self, status: str, message: str | None, *, permanent: bool = False) -> Reported:
+        change = Change(
+            self.task_input_id, status, self.attempt, message, self.version, permanent=permanent
+        )
         return _or_raise(self._porch.update([change], pipeline=self.pipeline)[0])
 
 
@@ -420,31 +438,9 @@ def _reports(answer: Mapping[str, Any]) -> list[Reported | NotReported]:
     ]
 
 
-def _report(answer: Mapping[str, Any]) -> Reported:
-    return _or_raise(_reports(answer)[0])
-
-
 def _held(held: Held) -> dict[str, Any]:
     task, attempt, version = held
     return {"task": task, "attempt": attempt, "version": version}
-
-
-def _decision(
-    task: str,
-    version: str | None,
-    pipeline: str | None,
-    status: str,
-    attempt: int,
-    reason: str | None,
-) -> dict[str, Any]:
-    return {
-        "pipeline": pipeline,
-        "task": task,
-        "version": version,
-        "status": status,
-        "attempt": attempt,
-        "reason": reason,
-    }
 
 
 def _search(
@@ -453,6 +449,8 @@ def _search(
     status: Sequence[str],
     since: str | None,
     text: str | None,
+    message: str | None,
+    stale: int | None,
 ) -> dict[str, Any]:
     return {
         "pipeline": pipeline,
@@ -460,4 +458,6 @@ def _search(
         "status": list(status),
         "since": since,
         "text": text,
+        "message": message,
+        "stale": stale,
     }

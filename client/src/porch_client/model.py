@@ -32,7 +32,11 @@ class NotRegistered:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One definition of work as it stands. Times are ISO 8601 in UTC."""
+    """One definition of work as it stands. Times are ISO 8601 in UTC.
+
+    ``job_id``: what a scheduler calls the job of its last attempt. ``retry_at``: when it will be
+    PENDING again by itself.
+    """
 
     pipeline: str
     version: str
@@ -44,6 +48,8 @@ class Task:
     created_at: str
     updated_at: str
     lease_until: str | None
+    job_id: str | None = None
+    retry_at: str | None = None
 
     @classmethod
     def from_wire(cls, sent: Mapping[str, Any]) -> Task:
@@ -52,7 +58,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of a task: when, from which status to which, attempt, whose token, where, why."""
+    """One change of a task: when, from which status to which, attempt, whose token, where, why.
+
+    ``refused``: no change, but what the holder of an earlier attempt reported too late.
+    """
 
     at: str
     from_status: str | None
@@ -61,6 +70,8 @@ class Event:
     token: str | None
     host: str | None
     message: str | None
+    job_id: str | None = None
+    refused: bool = False
 
     @classmethod
     def from_wire(cls, sent: Mapping[str, Any]) -> Event:
@@ -88,19 +99,35 @@ class NotReported:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One report to send: ``task`` is a task_input_id or an unambiguous prefix of one."""
+    """One report to send: ``task`` is a task_input_id or an unambiguous prefix of one.
+
+    ``job_id``: what your scheduler calls the job. ``permanent``: of a failure that would only fail
+    again, whatever the pipeline's policy of retries.
+    """
 
     task: str
     status: str
     attempt: int | None = None
     message: str | None = None
     version: str | None = None
+    job_id: str | None = None
+    permanent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A task to re-run or cancel, if it is still in the status and attempt that you saw."""
+
+    task: str
+    status: str
+    attempt: int
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A thing that can be run. ``lease`` is in seconds; ``counts`` are tasks per status;
-    ``oldest_pending`` is the age in seconds of the oldest PENDING task."""
+    """A thing that can be run. ``lease`` and ``retry`` are in seconds; ``counts`` are tasks per
+    status; ``oldest_pending`` is the age in seconds of the oldest PENDING task."""
 
     name: str
     uri: str
@@ -108,6 +135,7 @@ class Pipeline:
     identity: str
     lease: int | None
     max_attempts: int | None
+    retry: int | None
     counts: Mapping[str, int]
     oldest_pending: float | None
 

@@ -73,6 +73,8 @@ def history(task: Task, events: Sequence[Event]) -> str:
             who.append(f"host {event.host}")
         token, host = event.token, event.host
         # A message of several lines goes on below its first one.
+        if event.job_id:
+            who.append(f"job {event.job_id}")
         message = (event.message or "").strip().replace("\n", "\n" + " " * 12)
         cells = [event.at[11:19], change.ljust(width), *who, message]
         lines.append("  ".join(cell for cell in cells if cell).rstrip())
@@ -84,11 +86,21 @@ def _facts(task: Task) -> str:
     if task.priority:
         facts.append(f"priority {task.priority}")
     if task.lease_until:
-        facts.append(f"lease until {task.lease_until[:19].replace('T', ' ')} UTC")
+        facts.append(f"lease until {_when(task.lease_until)}")
+    if task.retry_at:
+        facts.append(f"tried again at {_when(task.retry_at)}")
+    if task.job_id:
+        facts.append(f"job {task.job_id}")
     return "  ".join(facts)
 
 
+def _when(at: str) -> str:
+    return f"{at[:19].replace('T', ' ')} UTC"
+
+
 def _change(event: Event) -> str:
+    if event.refused:
+        return f"refused: {event.to_status} of attempt {event.attempt}, too late"
     change = f"{event.from_status or ''} -> {event.to_status}".lstrip()
     return f"{change}  attempt {event.attempt}" if event.to_status == "CLAIMED" else change
 
@@ -117,6 +129,7 @@ def pipeline(found: Pipeline) -> str:
         "identity": found.identity,
         "lease": "none" if found.lease is None else age(found.lease),
         "max attempts": limit,
+        "retry": "none" if found.retry is None else f"after {age(found.retry)}, then twice that",
         "tasks": statuses(found.counts) or "none",
         "oldest pending": age(found.oldest_pending),
     }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from porch_client.cli.admin import pipeline, token
+from porch_client.cli.decide import cancel, rerun
 from porch_client.cli.door import (
     Door,
     complain,
@@ -28,7 +29,7 @@ from porch_client.cli.door import (
 from porch_client.cli.drain import drain
 from porch_client.cli.look import list_, show
 from porch_client.cli.submit import submit
-from porch_client.cli.work import cancel, claim, heartbeat, release, rerun, update
+from porch_client.cli.work import claim, heartbeat, release, update
 from porch_client.errors import PorchError
 
 if TYPE_CHECKING:

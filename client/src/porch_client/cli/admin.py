@@ -68,7 +68,13 @@ def show_pipeline(door: Door, name: str) -> None:
     "--max-attempts",
     type=limit,
     metavar="N|none",
-    help="How often a task may be claimed.",
+    help="After so many attempts nothing is tried again by itself.",
+)
+@click.option(
+    "--retry",
+    type=duration,
+    metavar="5m|none",
+    help="Try again what FAILED: after so long at first, twice that the next time, and so on.",
 )
 @click.option(
     "--identity",
@@ -77,16 +83,21 @@ def show_pipeline(door: Door, name: str) -> None:
 )
 @pass_door
 def update_pipeline(
-    door: Door, name: str, lease: int | None, max_attempts: int | None, identity: str | None
+    door: Door,
+    name: str,
+    lease: int | None,
+    max_attempts: int | None,
+    retry: int | None,
+    identity: str | None,
 ) -> None:
     """Change the policy of pipeline NAME."""
-    limits = {"lease": lease, "max_attempts": max_attempts}
+    limits = {"lease": lease, "max_attempts": max_attempts, "retry": retry}
     # 0 is how "none" arrives from the command line; an option not given arrives as None.
     given: dict[str, Any] = {name: n or None for name, n in limits.items() if n is not None}
     if identity is not None:
         given["identity"] = identity
     if not given:
-        raise click.UsageError("say what to change: --lease, --max-attempts or --identity")
+        raise click.UsageError("say what to change: --lease, --max-attempts, --retry or --identity")
     with door.porch() as porch:
         emit(porch.set_policy(name, **given))
 

@@ -22,6 +22,11 @@ def duration(text: str) -> int:
     return length
 
 
+def age(text: str) -> int:
+    """Seconds, as `duration` reads them; none at all is an age too."""
+    return 0 if text in ("0", "0s") else duration(text)
+
+
 def limit(text: str) -> int:
     """A whole number from 1 up; `none` is 0."""
     if text == "none":

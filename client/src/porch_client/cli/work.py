@@ -1,11 +1,12 @@
-"""The commands of a batch script: claim, update, heartbeat, release; and re-run and cancel."""
+"""The commands of a batch script: claim, update, heartbeat, release."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
@@ -21,15 +22,18 @@ from porch_client.cli.door import (
     version_option,
 )
 from porch_client.drain.command import record
-from porch_client.errors import PorchError, Refused, Unreachable
+from porch_client.errors import PorchError, Unreachable
 from porch_client.model import STATUSES, Change, NotReported, Reported
-from porch_client.render import seen
 
+job_option = click.option(
+    "--job-id", metavar="ID", help="What LSF, Slurm or wr calls the job; shown with the task."
+)
 tasks_argument = click.argument("tasks", nargs=-1, required=True, metavar="ID...")
 attempt_option = click.option(
     "--attempt",
     type=click.IntRange(min=0),
-    help="The attempt you hold; refused if there has been a later one.",
+    help="The attempt you hold; refused if there has been a later one. Below `porch drain` it is "
+    "that of the task you were started for.",
 )
 message_option = click.option("--message", metavar="TEXT", help="Kept in the task's history.")
 status_choice = click.Choice(STATUSES, case_sensitive=False)
@@ -44,16 +48,24 @@ status_choice = click.Choice(STATUSES, case_sensitive=False)
     type=click.UUID,
     help="Name of this claim: repeating it returns the same tasks and claims no more.",
 )
+@job_option
 @pass_door
 def claim(
-    door: Door, count: int, pipeline: str | None, version: str | None, request_id: uuid.UUID | None
+    door: Door,
+    count: int,
+    pipeline: str | None,
+    version: str | None,
+    request_id: uuid.UUID | None,
+    job_id: str | None,
 ) -> None:
     """Claim up to N PENDING tasks; one JSON line each, none when the claim queue is empty."""
     name = str(request_id or uuid.uuid4())
     undo = f"`porch release --claim {name}` gives back what it claimed"
     try:
         with door.porch() as porch:
-            claimed = porch.claim(count, pipeline=pipeline, version=version, request_id=name)
+            claimed = porch.claim(
+                count, pipeline=pipeline, version=version, job_id=job_id, request_id=name
+            )
         for task in claimed:
             emit(record(task))
         sys.stdout.flush()
@@ -73,6 +85,10 @@ def claim(
 @click.option("--status", type=status_choice, required=True)
 @message_option
 @attempt_option
+@job_option
+@click.option(
+    "--permanent", is_flag=True, help="Of a failure: do not try it again, it would only fail again."
+)
 @version_option
 @pipeline_option
 @pass_door
@@ -82,13 +98,28 @@ def update(
     status: str,
     message: str | None,
     attempt: int | None,
+    job_id: str | None,
+    permanent: bool,
     version: str | None,
     pipeline: str | None,
 ) -> None:
     """Report what became of tasks. ID is a task_input_id or an unambiguous prefix of one."""
-    changes = [Change(task, status, attempt, message, version) for task in tasks]
+    if permanent and status != "FAILED":
+        raise click.UsageError(f"--permanent is said of a failure, not of {status}")
+    changes = [
+        Change(
+            task,
+            status,
+            _held_attempt(task, attempt),
+            message,
+            version,
+            job_id,
+            permanent=permanent,
+        )
+        for task in tasks
+    ]
     with door.porch() as porch:
-        _show(tasks, porch.update(changes, pipeline=pipeline))
+        show_results(tasks, porch.update(changes, pipeline=pipeline))
 
 
 @click.command()
@@ -106,7 +137,7 @@ def heartbeat(
 ) -> None:
     """Say that you still work on tasks: renews their leases."""
     with door.porch() as porch:
-        _show(tasks, porch.heartbeat([(t, attempt, version) for t in tasks], pipeline=pipeline))
+        show_results(tasks, porch.heartbeat(held(tasks, attempt, version), pipeline=pipeline))
 
 
 @click.command()
@@ -136,100 +167,38 @@ def release(
         raise click.UsageError("give the ids of tasks, or --claim with the request id of a claim")
     with door.porch() as porch:
         results = porch.release(
-            [(task, attempt, version) for task in tasks],
+            held(tasks, attempt, version),
             claim=None if request_id is None else str(request_id),
             pipeline=pipeline,
             message=message,
         )
-        _show(tasks, results)
+        show_results(tasks, results)
 
 
-@click.command()
-@tasks_argument
-@click.option("--status", type=status_choice, help="The status you saw; looked up if not given.")
-@click.option("--attempt", type=click.IntRange(min=0), help="The attempt you saw; likewise.")
-@click.option("--reason", metavar="TEXT", help="Kept in the task's history.")
-@click.option("--force", is_flag=True, help="Also a task that is DONE; needs --reason.")
-@version_option
-@pipeline_option
-@pass_door
-def rerun(
-    door: Door,
-    tasks: tuple[str, ...],
-    status: str | None,
-    attempt: int | None,
-    reason: str | None,
-    force: bool,
-    version: str | None,
-    pipeline: str | None,
-) -> None:
-    """Make FAILED or CANCELLED tasks PENDING again, unless they changed since you looked."""
-    with door.porch() as porch:
-
-        def verb(task: str, **seen_: Any) -> Reported:
-            return porch.rerun(task, reason=reason, force=force, **seen_)
-
-        _compare_and_set(porch, verb, tasks, version, pipeline, status, attempt)
+def held(
+    tasks: Sequence[str], attempt: int | None, version: str | None
+) -> list[tuple[str, int | None, str | None]]:
+    """Tasks as they are named to heartbeat and release."""
+    return [(task, _held_attempt(task, attempt), version) for task in tasks]
 
 
-@click.command()
-@tasks_argument
-@click.option("--status", type=status_choice, help="The status you saw; looked up if not given.")
-@click.option("--attempt", type=click.IntRange(min=0), help="The attempt you saw; likewise.")
-@click.option("--reason", metavar="TEXT", help="Kept in the task's history.")
-@version_option
-@pipeline_option
-@pass_door
-def cancel(
-    door: Door,
-    tasks: tuple[str, ...],
-    status: str | None,
-    attempt: int | None,
-    reason: str | None,
-    version: str | None,
-    pipeline: str | None,
-) -> None:
-    """Cancel tasks that are not finished, unless they changed since you looked."""
-    with door.porch() as porch:
+def _held_attempt(task: str, given: int | None) -> int | None:
+    """The attempt that was given, or the one in our hands where `porch drain` started us for it.
 
-        def verb(task: str, **seen_: Any) -> Reported:
-            return porch.cancel(task, reason=reason, **seen_)
-
-        _compare_and_set(porch, verb, tasks, version, pipeline, status, attempt)
+    So that a report is fenced even where the script does not think of it.
+    """
+    if given is not None:
+        return given
+    try:
+        ours = json.loads(os.environ.get("PORCH_TASK", "null"))
+        mine = bool(task) and ours["task_input_id"].startswith(task.lower())
+        return int(ours["attempt"]) if mine else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None  # it is somebody else's variable, or too long to be there
 
 
-def _compare_and_set(
-    porch: Any,
-    verb: Callable[..., Reported],
-    tasks: Sequence[str],
-    version: str | None,
-    pipeline: str | None,
-    status: str | None,
-    attempt: int | None,
-) -> None:
-    """Do `verb` to each task as it was seen; one that is refused does not keep the others back."""
-    refused: list[PorchError] = []
-    for position, task in enumerate(tasks):
-        where = {"version": version, "pipeline": pipeline}
-        saw: dict[str, Any] = {"status": status, "attempt": attempt}
-        name = task
-        try:
-            if status is None or attempt is None:
-                found, _ = porch.show(task, **where)
-                say(seen(found))
-                saw = {"status": status or found.status}
-                saw["attempt"] = found.attempt if attempt is None else attempt
-                # Named in full from here on: a new task may make the prefix ambiguous.
-                name, where["version"] = found.task_input_id, found.version
-            emit(verb(name, **where, **saw))
-        except Refused as error:
-            complain(error, task)
-            emit_refused(position, error)
-            refused.append(error)
-    finish(refused)
-
-
-def _show(tasks: Sequence[str], results: Sequence[Reported | NotReported]) -> None:
+def show_results(tasks: Sequence[str], results: Sequence[Reported | NotReported]) -> None:
+    """One JSON line for each result; ends the command with 1 where any was refused."""
     refused: list[PorchError] = []
     for result in results:
         if isinstance(result, NotReported):
