@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
-from coordinator.errors import RevokedToken, TokenExists, UnknownToken
+from coordinator.errors import RevokedToken, TokenExists, TooSlow, UnknownToken
 from coordinator.model import Permission, Pipeline, PipelineLoad, Token
 from coordinator.status import Status
 from db import questions, schema
@@ -122,12 +122,19 @@ class AdministrationLedger(PostgresBase):
                 retry_seconds=wanted.retry,
             )
         )
-        with self._transaction(bounded=False) as connection:
-            before = connection.execute(LOCK_PIPELINE, target).scalar_one()
-            if before != wanted.identity:
-                connection.execute(RESCOPE, {**target, "identity": wanted.identity})
-            connection.execute(setting)
-            connection.execute(LIFT, {**target, "lease": wanted.lease, "retry": wanted.retry})
+        try:
+            with self._transaction(bounded=False) as connection:
+                before = connection.execute(LOCK_PIPELINE, target).scalar_one()
+                if before != wanted.identity:
+                    connection.execute(RESCOPE, {**target, "identity": wanted.identity})
+                connection.execute(setting)
+                connection.execute(LIFT, {**target, "lease": wanted.lease, "retry": wanted.retry})
+        except TooSlow as slow:
+            raise TooSlow(
+                f'pipeline "{wanted.name}" has too many tasks to change this in a few seconds; '
+                "it stays as it was",
+                "choose the identity policy while a pipeline has few tasks, or register it anew",
+            ) from slow
 
     def permission(self, digest: bytes) -> Permission:
         rows = self._read(questions.PERMISSION, digest=digest)

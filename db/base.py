@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.sql import Executable
 
+from db.engine import BOUNDED
 from db.translate import translated
 
 
@@ -17,11 +18,16 @@ class PostgresBase:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._bounded = engine.execution_options(**{BOUNDED: True})
 
     @contextmanager
     def _transaction(self, *, bounded: bool = True) -> Iterator[Connection]:
-        """One transaction, committed at the end; errors are ours (see ``translated``)."""
-        with translated(bounded=bounded), self.engine.begin() as connection:
+        """One transaction, committed at the end; errors are ours (see ``translated``).
+
+        ``bounded``: it touches a number of rows that has nothing to do with how many there are.
+        """
+        engine = self._bounded if bounded else self.engine
+        with translated(bounded=bounded), engine.begin() as connection:
             yield connection
 
     def _read(self, statement: Executable, **values: Any) -> list[Row[Any]]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import weakref
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 
 #: Milliseconds that one statement may take, and that it may wait for a lock: a long wait is the
 #: doing of somebody else and worth another try, a long calculation is not. Set for each transaction
 #: (and not for the session) so that it holds through PgBouncer in transaction mode.
 STATEMENT_TIMEOUT_MS = 8_000
 LOCK_TIMEOUT_MS = 4_000
+
+#: Option of an engine whose statements touch a few rows each: no plan may read a whole table. Of a
+#: foreign key's check PostgreSQL makes the plan once for a session, and one that was made while the
+#: table was small would read all of it for each row, however large it has become.
+BOUNDED = "porch_bounded"
 
 # Bounds what a peer that has silently gone may cost: 3 s to connect, 10 s for lost packets.
 _CONNECT = {
@@ -35,10 +40,12 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
     )
 
     @event.listens_for(engine, "begin")
-    def bound_statements(connection: object) -> None:
-        connection.exec_driver_sql(  # type: ignore[attr-defined]
+    def bound_statements(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        connection.exec_driver_sql(
             f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
             f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
+            + ("; SET LOCAL enable_seqscan = off" if options.get(BOUNDED) else "")
         )
 
     owner = weakref.ref(engine)

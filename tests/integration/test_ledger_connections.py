@@ -101,6 +101,37 @@ def test_a_small_change_that_takes_long_may_be_tried_again(
         submit(porch, secret, definitions(1))
 
 
+def rows_read_in_whole_tables(engine: Engine) -> int:
+    """Rows of porch.task that were read in sequential scans, so far, by all sessions."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    with engine.begin() as connection:
+        read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = 'porch.task'::regclass"
+        return int(connection.execute(text(read)).scalar_one())
+
+
+def test_what_was_planned_while_there_was_little_reads_no_whole_table_later(
+    porch: Coordinator, other: Engine
+) -> None:
+    _, secret = pipeline(porch)
+
+    def use(n: int) -> None:
+        submit(porch, secret, definitions(n))
+        for task in porch.claim(caller(secret), n // 2):
+            porch.update(caller(secret), [Report(Name(task.task_input_id), Status.DONE)])
+
+    for _ in range(12):
+        use(10)
+    with other.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    for _ in range(12):  # so often that PostgreSQL keeps its plans
+        use(10)
+    engine = porch.ledger.engine  # type: ignore[attr-defined]
+    before = rows_read_in_whole_tables(engine)
+    use(1_000)
+    assert rows_read_in_whole_tables(engine) == before
+
+
 def test_what_is_locked_by_another_is_passed_over_by_a_claim(
     porch: Coordinator, other: Engine
 ) -> None:
