@@ -9,10 +9,10 @@ import click
 
 from config import demo as demonstration
 from config.logs import configure_logging
-from config.settings import Settings
+from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
 from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
-from coordinator.errors import PorchError
+from coordinator.errors import LedgerAway, PorchError
 from db.migrate import upgrade
 
 _ALL = ",".join(QUEUES)
@@ -46,9 +46,20 @@ def migrate() -> None:
     click.echo("the database is ready", err=True)
 
 
+def _known_queues(_: click.Context, __: click.Parameter, text: str) -> str:
+    for name in text.split(","):
+        if name not in QUEUES:
+            raise click.BadParameter(f'there is no queue "{name}", only {_ALL}')
+    return text
+
+
 @cli.command()
 @click.option(
-    "--queues", default=",".join(QUEUES), show_default=True, help="Which requests to take."
+    "--queues",
+    default=_ALL,
+    show_default=True,
+    callback=_known_queues,
+    help="Which requests to take.",
 )
 @click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1, 256))
 @click.option("--name", default="porch", show_default=True, help="Unique on its host.")
@@ -107,9 +118,13 @@ def demo(sheet: str | None, key: str) -> None:
 
 
 def main() -> None:
-    """The entry point: errors of ours are one line on stderr, and exit status 1."""
+    """The entry point: errors of ours are one line on stderr, and exit status 1; 2 for settings."""
     try:
         cli(prog_name="porch-server")
+    except LedgerAway as away:
+        cure = "is it running, and PORCH_DATABASE_URL right?"
+        click.echo(f"porch-server: {LedgerAway(away.message, cure)}", err=True)
+        sys.exit(1)
     except PorchError as error:
         click.echo(f"porch-server: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, Misconfigured) else 1)

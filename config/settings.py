@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import platformdirs
+import psycopg2
+from psycopg2.extensions import parse_dsn
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from coordinator.errors import PorchError
 from coordinator.identity import Limits
@@ -19,6 +24,11 @@ from coordinator.identity import Limits
 #: the commands it runs, which may well start a server command.
 ELSEWHERE = frozenset({"PORCH_TOKEN", "PORCH_TIMEOUT", "PORCH_TASK"})
 ELSEWHERE_PREFIX = "PORCH_INPUT_"
+
+#: Of all that Celery can speak: what workers are run on.
+_RESULTS = ("redis", "rediss", "sentinel")
+_BROKERS = (*_RESULTS, "amqp", "amqps", "pyamqp")
+_DATABASE_CURE = "write postgresql://user:password@host:5432/database"
 
 
 class Misconfigured(PorchError):
@@ -41,7 +51,7 @@ def default_state_dir() -> Path:
 class Settings(BaseSettings):
     """Read once at the start of a process; ``Settings.from_environment()`` raises Misconfigured."""
 
-    model_config = SettingsConfigDict(env_prefix="PORCH_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="PORCH_", env_ignore_empty=True, frozen=True)
 
     #: PostgreSQL, as a URL.
     database_url: str | None = None
@@ -66,6 +76,8 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False)[0]
             name = "PORCH_" + "_".join(str(part) for part in first["loc"]).upper()
             raise Misconfigured(f"{name}: {first['msg']}", "see the README's settings") from None
+        _check_broker("PORCH_BROKER_URL", settings.broker_url, _BROKERS)
+        _check_broker("PORCH_RESULT_URL", settings.result_url, _RESULTS)
         if settings.database_url is not None:
             url = _with_driver(settings.database_url)
             return settings.model_copy(update={"database_url": url})
@@ -97,8 +109,29 @@ def _with_driver(url: str) -> str:
     """The URL with the driver named: many tools hand out plain postgresql:// or postgres://."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+        raise Misconfigured("PORCH_DATABASE_URL is not a PostgreSQL URL", _DATABASE_CURE)
+    try:
+        made = make_url(f"postgresql+psycopg2://{rest}")
+        parse_dsn(f"postgresql://{rest}")
+    except (ArgumentError, ValueError, psycopg2.Error):
+        # Not its own words: they repeat the URL, and the password in it.
         raise Misconfigured(
-            "PORCH_DATABASE_URL is not a PostgreSQL URL",
-            "write postgresql://user:password@host:5432/database",
+            "PORCH_DATABASE_URL cannot be read: a port that is no number, or an option that "
+            "PostgreSQL does not know",
+            _DATABASE_CURE,
+        ) from None
+    return made.render_as_string(hide_password=False)
+
+
+def _check_broker(name: str, url: str | None, schemes: Collection[str]) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in schemes and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good:
+        raise Misconfigured(
+            f"{name} is not a URL that porch can use", "write redis://:password@host:6379/0"
         )
-    return f"postgresql+psycopg2://{rest}"

@@ -143,8 +143,14 @@ class State:
 
 def _private_directory(path: Path) -> Path:
     path = path.expanduser().absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StateDirUnsafe(
+            f"{path} cannot be made a directory of ours: {error.strerror}",
+            "set PORCH_STATE_DIR to another path",
+        ) from error
     path = path.resolve()
     found = path.stat()
     if found.st_uid != os.geteuid():
@@ -154,9 +160,10 @@ def _private_directory(path: Path) -> Path:
         )
     # Refused rather than mended: it may be a directory that is not meant for us at all.
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        ours = f"chmod 700 {path}, or " if (path / "state.json").exists() else ""
         raise StateDirUnsafe(
             f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o})",
-            f"chmod 700 {path}, or set PORCH_STATE_DIR to a path that does not exist yet",
+            f"{ours}set PORCH_STATE_DIR to a path that does not exist yet",
         )
     return path
 

@@ -42,13 +42,13 @@ def test_a_missing_setting_is_named(argv: tuple[str, ...]) -> None:
     done = run(*argv)
     (line,) = done.stderr.splitlines()
     assert line.startswith("porch-server: misconfigured: PORCH_DATABASE_URL is not set; ")
-    assert done.returncode == 1
+    assert done.returncode == 2
 
 
 def test_a_worker_needs_a_broker(house: House) -> None:
     done = run(*WORKER, env={"PORCH_DATABASE_URL": house.ready["database_url"]})
     assert "PORCH_BROKER_URL is not set" in done.stderr
-    assert done.returncode == 1
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("argv", [MIGRATE, ("porch-server", "up")])
@@ -58,7 +58,7 @@ def test_a_misspelt_setting_is_told_with_the_nearest(argv: tuple[str, ...]) -> N
         "porch-server: misconfigured: there is no setting PORCH_DATABSE_URL; "
         "did you mean PORCH_DATABASE_URL?\n"
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
 
 
 def test_a_database_must_be_postgresql() -> None:
@@ -66,7 +66,7 @@ def test_a_database_must_be_postgresql() -> None:
     (line,) = done.stderr.splitlines()
     assert "not a PostgreSQL URL; write postgresql://" in line
     assert "hunter2" not in line
-    assert done.returncode == 1
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("argv", [MIGRATE, ISSUE])
@@ -78,7 +78,57 @@ def test_a_database_that_is_away_is_one_line(argv: tuple[str, ...]) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "porch-server: database_away: " in done.stderr
+    assert "PORCH_DATABASE_URL right?" in done.stderr
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("PORCH_DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:notaport/x"),
+        ("PORCH_DATABASE_URL", "postgresql://u:hunter2@[::1/x"),
+        ("PORCH_DATABASE_URL", "postgresql://u:hunter2@127.0.0.1/x?colour=blue"),
+        ("PORCH_BROKER_URL", "http://:hunter2@127.0.0.1"),
+        ("PORCH_BROKER_URL", "redis://:hunter2@127.0.0.1:notaport/0"),
+        ("PORCH_BROKER_URL", "redis://:hunter2@127.0.0.1:99999/0"),
+        ("PORCH_RESULT_URL", "amqp://u:hunter2@127.0.0.1"),
+    ],
+)
+def test_a_url_that_is_none_is_told_before_anything_is_started(
+    name: str, url: str, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    done = run("porch-server", "up", env={name: url, "PORCH_STATE_DIR": str(state)})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"porch-server: misconfigured: {name} ")
+    assert "hunter2" not in line
+    assert done.returncode == 2
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file"])
+def test_a_state_directory_that_cannot_be_one_is_told(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    path = path if place == "a file" else path / "state"
+    done = run("porch-server", "up", env={"PORCH_STATE_DIR": str(path)})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("porch-server: state_dir_unsafe: ")
+    assert "set PORCH_STATE_DIR to another path" in line
+    assert done.returncode == 1
+
+
+def test_an_open_directory_of_somebody_elses_is_not_to_be_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    done = run("porch-server", "up", env={"PORCH_STATE_DIR": str(tmp_path)})
+    assert "open to other users" in done.stderr
+    assert "chmod" not in done.stderr
+
+
+def test_a_worker_of_a_queue_that_is_none_is_refused() -> None:
+    done = run(*WORKER, "--queues", "porch.submit,porch.sumbit")
+    assert 'there is no queue "porch.sumbit"' in done.stderr
+    assert done.returncode == 2
 
 
 # One part each ------------------------------------------------------------------------------

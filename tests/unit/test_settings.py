@@ -79,6 +79,11 @@ class TestTheServer:
         with pytest.raises(Misconfigured, match="PORCH_MAX_INPUT_BYTES"):
             Settings.from_environment()
 
+    def test_takes_an_empty_value_for_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        usual = Settings.from_environment().state_dir
+        monkeypatch.setenv("PORCH_STATE_DIR", "")
+        assert Settings.from_environment().state_dir == usual
+
     def test_says_which_setting_is_missing(self) -> None:
         with pytest.raises(Misconfigured, match="PORCH_DATABASE_URL is not set"):
             Settings.from_environment().required("database_url")
