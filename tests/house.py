@@ -139,6 +139,11 @@ class House:
         children = json.loads((self.state_dir / "children.json").read_text())
         return next(int(child["pid"]) for child in children if child["name"] == name)
 
+    def home(self) -> Path:
+        """Where the servers keep their data: for root that is not below the state directory."""
+        found = json.loads((self.state_dir / "state.json").read_text())["server_home"]
+        return Path(found)
+
     def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement, asked of PostgreSQL behind porch's back."""
         url = self.ready["database_url"].replace("+psycopg2", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from redis import Redis
 
 from config.embedded import EmbeddedUrls
 from config.wiring import worker_argv
@@ -46,6 +48,25 @@ def kill_broker(house: House) -> None:
     os.kill(house.pid("valkey"), signal.SIGKILL)
 
 
+def flush_broker(house: House) -> None:
+    with Redis.from_url(house.ready["broker_url"]) as broker:
+        broker.flushall()
+
+
+def replace_broker(house: House) -> None:
+    """Another Valkey, with nothing in it, comes in the place of the old one."""
+    broker = house.pid("valkey")
+    # Frozen, or it would start the old one's successor on the old one's data.
+    house.process.send_signal(signal.SIGSTOP)
+    try:
+        os.killpg(broker, signal.SIGKILL)
+        wait_until(lambda: psutil.Process(broker).status() == psutil.STATUS_ZOMBIE)
+        for file in (house.home() / "valkey").iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+    finally:
+        house.process.send_signal(signal.SIGCONT)
+
+
 def restart_database(house: House) -> None:
     os.kill(house.pid("postgres"), signal.SIGINT)
 
@@ -78,6 +99,8 @@ def freeze_broker(house: House) -> None:
         kill_children,
         kill_worker,
         kill_broker,
+        flush_broker,
+        replace_broker,
         restart_database,
         crash_database,
         freeze_database,
@@ -115,7 +138,7 @@ def events_of(house: House, user: User) -> int:
     return int(number)
 
 
-@pytest.mark.parametrize("blow", [kill_broker, restart_database])
+@pytest.mark.parametrize("blow", [kill_broker, flush_broker, replace_broker, restart_database])
 def test_a_blow_among_claims_and_reports_hands_out_everything_once(
     battered: House, blow: Callable[[House], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
