@@ -9,12 +9,20 @@ from config.sample_sheet import distinct_definitions, write_sample_sheet
 from tests.house import run
 
 
-def test_the_demo_runs_every_definition_of_a_sheet_exactly_once(tmp_path: Path) -> None:
-    sheet = write_sample_sheet(tmp_path / "runs.csv", 600)
-    done = run("porch-server", "demo", "--input", str(sheet), timeout=240)
+def ran_exactly_once(sheet: Path, key: str) -> None:
+    done = run("porch-server", "demo", "--input", str(sheet), "--key", key, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every definition ran exactly once" in done.stdout
     assert "WRONG" not in done.stdout
+
+
+def test_the_demo_runs_every_definition_of_a_sheet_exactly_once(tmp_path: Path) -> None:
+    sheet = write_sample_sheet(tmp_path / "runs.csv", 600)
+    ran_exactly_once(sheet, "BioSample,LibraryStrategy")
+
+
+def test_the_demo_runs_every_definition_of_the_real_sheet_exactly_once(sra: Path) -> None:
+    ran_exactly_once(sra, "Run,LibraryLayout,Platform")
 
 
 def test_the_demo_counts_definitions_by_the_columns_of_the_key(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from porch_client.errors import BadInput, PorchError
 from porch_client.read import read_definitions, read_numbered
 
-SRA = Path(__file__).parents[3] / "shared/data/sra_runinfo_sars_cov_2_2020-06-01.csv"
-
 
 def read(text: str | bytes, **options: Any) -> list[Any]:
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -335,15 +333,16 @@ class TestTables:
         assert peak < 500_000
 
 
-@pytest.mark.skipif(not SRA.exists(), reason="the real sample sheet is not beside this project")
 class TestRealSampleSheet:
     @pytest.mark.parametrize(
         ("key", "distinct"),
         [("Run,LibraryLayout,Platform", 6_889), ("BioSample,LibraryStrategy", 6_777)],
     )
-    def test_it_holds_the_known_number_of_definitions(self, key: str, distinct: int) -> None:
-        with SRA.open("rb") as file:
-            found = list(read_definitions(file, name=SRA.name, key=key.split(",")))
+    def test_it_holds_the_known_number_of_definitions(
+        self, sra: Path, key: str, distinct: int
+    ) -> None:
+        with sra.open("rb") as file:
+            found = list(read_definitions(file, name=sra.name, key=key.split(",")))
         assert len(found) == 6_889
         assert (
             len({json.dumps(d, sort_keys=True) for d in found if isinstance(d, dict)}) == distinct
