@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from porch_client.model import Change
 from tests.factories import unique
-from tests.house import House, User, json_lines
+from tests.house import BIN, House, User, environment, json_lines
 
 
 def refused(done: Any, code: str, says: str, cure: str = "") -> None:
@@ -72,6 +73,24 @@ def test_higher_priorities_are_claimed_first(user: User) -> None:
         user.porch("submit", "--quiet", "--priority", priority, "-", input=text)
     lines = json_lines(user.porch("claim", "-n", "3").stdout)
     assert [line["task_input"]["priority"] for line in lines] == ["10", "0", "-5"]
+
+
+def test_a_claim_that_cannot_be_written_tells_how_to_give_it_back(user: User) -> None:
+    user.register({"Run": "ERR1"})
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [str(BIN / "porch"), "claim"],
+            env=environment(user.house.env(user.token)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 74
+    assert "porch: cannot_write: stdout: No space left on device" in done.stderr
+    (name,) = re.findall(r"`porch release --claim (\S+)`", done.stderr)
+    assert user.porch("release", "--claim", name).returncode == 0
+    assert user.client.count() == {"PENDING": 1}
 
 
 # Reports ------------------------------------------------------------------------------------

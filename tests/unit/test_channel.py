@@ -277,7 +277,10 @@ class TestABrokerThatIsAway:
         assert not pending.sent
 
 
-@pytest.mark.parametrize("url", ["", "localhost", "localhost/0"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost", "localhost/0", "redis://h:no/0", "redis://h:99999/0", "redis://[::1/0"],
+)
 def test_what_is_no_url_is_refused_before_anything_is_tried(url: str) -> None:
     with pytest.raises(Misconfigured, match="PORCH_BROKER_URL"):
         Channel(url, None, SECRET, 1.0)

@@ -308,11 +308,17 @@ def _opened(answer: Any) -> dict[str, Any]:
 
 
 def _check(name: str, url: str, schemes: Container[str]) -> None:
-    scheme = urlsplit(url).scheme
-    if scheme not in schemes:
+    try:
+        parts = urlsplit(url)
+        flaw = "" if parts.scheme in schemes else parts.scheme or "no scheme"
+        if parts.port == 0:
+            flaw = "port 0"
+    except ValueError as error:  # of the host or the port, and says so; never of the password
+        flaw = str(error)
+    if flaw:
         raise Misconfigured(
             "no_broker",
-            f"{name} is not a URL that porch can use ({scheme or 'no scheme'})",
+            f"{name} is not a URL that porch can use ({flaw})",
             "write redis://:password@host:6379/0",
         )
 

@@ -1,11 +1,13 @@
 """The `porch` command. JSON lines on stdout for programs, everything else on stderr for people.
 
 Exit codes: 0 done; 1 refused by a rule; 2 bad usage or settings; 3 the broker or the coordinator
-could not be reached in time; 130 stopped by Ctrl-C; 141 nobody reads stdout any more; 70 a defect.
+could not be reached in time; 70 a defect; 74 stdout takes no more; 130 stopped by Ctrl-C; 141
+nobody reads stdout any more.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from porch_client.client import Porch
 
 
+#: What writing may meet, and nothing else that a command does.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 class Root(click.Group):
     """Turns whatever a command ends with into words on stderr and an exit code."""
 
@@ -48,20 +54,30 @@ class Root(click.Group):
         except PorchError as error:
             complain(error)
             ctx.exit(exit_code(error))
-        except BrokenPipeError:
-            # What is still buffered has nowhere to go; Python would complain of it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(141)
         except KeyboardInterrupt:
             say("porch: interrupted: stopped by Ctrl-C; what was sent may have been carried out")
             ctx.exit(130)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            full = isinstance(error, OSError) and error.errno in _NO_ROOM
+            if full or isinstance(error, BrokenPipeError):
+                ctx.exit(_no_room(error))
             if sys.flags.dev_mode:
                 raise
             complain(_defect(error))
             ctx.exit(70)
+
+
+def _no_room(error: Exception) -> int:
+    """The exit code when stdout takes no more: silent for a reader that went away."""
+    gone = isinstance(error, BrokenPipeError)
+    if not gone:
+        cure = "make room; `porch list` and `porch show` tell what has happened"
+        complain(PorchError("cannot_write", f"stdout: {error}", cure))
+    # What is still buffered has nowhere to go; Python would complain of it at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141 if gone else 74
 
 
 @click.group(cls=Root)

@@ -131,7 +131,8 @@ class Tally:
         """The closing line."""
         self._clear()
         if self.refusals > _TOLD:
-            say(f"porch: {self.refusals - _TOLD:,} more were refused; each is in the JSON lines")
+            rest = self.refusals - _TOLD
+            say(f"porch: {rest:,} more were refused; without --quiet each has a line")
         return f"{self._counts()}   {time.monotonic() - self._began:.1f} s"
 
     def _counts(self) -> str:

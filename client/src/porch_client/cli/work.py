@@ -73,7 +73,7 @@ def claim(
         again = f"repeating it with `--request-id {name}` returns the same tasks, {undo}"
         cure = f"{error.cure}; {again}" if error.cure else again
         raise type(error)(error.code, error.message, cure) from None
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, OSError):  # or stdout takes no more: a closed pipe, a full disk
         say(f"porch: the claim was interrupted; {undo}")
         raise
     if not claimed:
