@@ -19,6 +19,7 @@ _ALL = ",".join(QUEUES)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="porch-coordinator", prog_name="porch-server")
 def cli() -> None:
     """Run porch, which makes sure that a pipeline runs once and only once for each definition.
 

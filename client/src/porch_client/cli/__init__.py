@@ -80,7 +80,7 @@ def _no_room(error: Exception) -> int:
     return 141 if gone else 74
 
 
-@click.group(cls=Root)
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="porch-client", prog_name="porch")
 @click.option("--broker", metavar="URL", help="Instead of PORCH_BROKER_URL.")
 @click.option(
