@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
 import click
 
 from config import demo as demonstration
+from config.doctor import as_text, examine
 from config.logs import configure_logging
 from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
@@ -86,6 +88,30 @@ def beat() -> None:
     Settings.from_environment().required("broker_url")
     argv = beat_argv()
     os.execv(argv[0], argv)  # noqa: S606
+
+
+@cli.command()
+@click.option("--json", "json_output", is_flag=True, help="One JSON object.")
+def doctor(json_output: bool) -> None:
+    """Examine this porch: its whole database, its broker and workers. Exits 1 if it is not healthy.
+
+    Reads every task and event as they were at one instant, about 1.5 million tasks a minute, while
+    porch goes on. What is wrong is shown by its first examples. Without PORCH_BROKER_URL, only the
+    database is examined.
+    """
+    settings = Settings.from_environment()
+    database = settings.required("database_url")
+    health = examine(database, settings.broker_url, _tell if sys.stderr.isatty() else _tell_nobody)
+    click.echo(json.dumps(health.as_dict()) if json_output else as_text(health))
+    sys.exit(0 if health.healthy else 1)
+
+
+def _tell(tasks: int) -> None:
+    click.echo(f"{tasks:,} tasks read", err=True)
+
+
+def _tell_nobody(_: int) -> None:
+    """Progress is for terminals."""
 
 
 @cli.group()

@@ -14,6 +14,7 @@ import sys
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
+import tasks.control
 import tasks.verbs  # noqa: F401
 from tasks.app import app
 

@@ -164,12 +164,15 @@ class Channel:
     # ----------------------------------------------------------------------------------------
 
     def _publish(self, pending: Pending) -> None:
+        headers: dict[str, Any] = {"porch_sent": time.time()}
+        if self._token:
+            headers["porch_token"] = self._token
         result = self._celery().send_task(
             f"porch.{pending.verb}",
             args=[pending.text],
             task_id=pending.request_id,
             queue=pending.queue,
-            headers={"porch_token": self._token} if self._token else None,
+            headers=headers,
             argsrepr=pending.about,
             kwargsrepr="",
             retry=False,
