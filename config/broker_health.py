@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from config.clocks import Reading, read, reading
 from coordinator.health import Check, Finding, Level
+from db.audit import GRACE
 
 #: What workers are asked with, see ``tasks.control``.
 COMMAND = "porch_health"
+
+_SWEEP = "porch.sweep"
 
 #: Seconds that workers have to answer, and how often they are asked while nobody takes a queue.
 _ANSWER_SECONDS = 1.0
@@ -43,10 +46,13 @@ class Brokered:
     clocks: dict[str, Reading] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Worker:
-    queues: set[str]
-    clock: Reading | None
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker has told of itself. ``unswept``: seconds since it was asked for a sweep."""
+
+    queues: frozenset[str]
+    clock: Reading
+    unswept: float
 
 
 def examine_broker(url: str, queues: Sequence[str]) -> Brokered:
@@ -57,17 +63,18 @@ def examine_broker(url: str, queues: Sequence[str]) -> Brokered:
         with _connected(url) as (app, connection), _redis(connection) as redis:
             found.checks.append(_broker(shown, redis, found.clocks))
             workers = _workers(app, connection, queues)
-            found.checks.append(_workers_check(workers))
-            for name, worker in workers.items():
-                if worker.clock is not None:
-                    found.clocks[f"worker {name}"] = worker.clock
-            found.checks += [_queue(connection, redis, queue, workers) for queue in queues]
+            found.checks.append(workers_check(workers))
+            told = {name: worker for name, worker in workers.items() if worker is not None}
+            found.clocks |= {f"worker {name}": worker.clock for name, worker in told.items()}
+            found.checks += [
+                _queue(connection, redis, queue, list(told.values())) for queue in queues
+            ]
             if redis is not None:
                 found.checks.append(_in_hand(redis))
     except _AWAY as away:
         said = (str(away).strip() or type(away).__name__).splitlines()[0]
         finding = Finding(f"cannot use the broker: {said}", look="check PORCH_BROKER_URL")
-        found.checks.append(Check.of("broker", {"url": shown}, [finding]))
+        found.checks[:1] = [Check.of("broker", {"url": shown}, [finding])]  # also in its midst
     return found
 
 
@@ -129,53 +136,70 @@ def _redis_time(redis: Redis) -> float:
 # Workers ------------------------------------------------------------------------------------
 
 
-def _workers(app: Celery, connection: Connection, queues: Sequence[str]) -> dict[str, _Worker]:
+def _workers(
+    app: Celery, connection: Connection, queues: Sequence[str]
+) -> dict[str, Worker | None]:
     """All workers that answer, by name. Asked again while a queue has none: they may be busy."""
-    workers: dict[str, _Worker] = {}
+    workers: dict[str, Worker | None] = {}
     for _ in range(_ROUNDS):
         asked_at = time.time()
 
         def note(reply: dict[str, Any], asked_at: float = asked_at) -> None:
             for name, answer in reply.items():
-                workers[name] = _worker(answer, asked_at)
+                workers[name] = told_by(answer, asked_at, time.time())
 
         app.control.broadcast(
             COMMAND, reply=True, timeout=_ANSWER_SECONDS, connection=connection, callback=note
         )
-        taken = {queue for worker in workers.values() for queue in worker.queues}
+        taken = {queue for worker in workers.values() if worker for queue in worker.queues}
         if taken.issuperset(queues):
             break
     return workers
 
 
-def _worker(answer: Any, asked_at: float) -> _Worker:
-    """A worker of a release that does not know the command has nothing to tell but an error."""
+def told_by(answer: Any, asked_at: float, answered_at: float) -> Worker | None:
+    """A worker by its answer; None for an error: a release that does not know the command."""
     try:
-        return _Worker(set(answer["queues"]), reading(asked_at, float(answer["time"])))
+        clock = reading(asked_at, float(answer["time"]), answered_at)
+        return Worker(frozenset(answer["queues"]), clock, float(answer["unswept"]))
     except (TypeError, LookupError, ValueError):
-        return _Worker(set(), None)
+        return None
 
 
-def _workers_check(workers: dict[str, _Worker]) -> Check:
+def workers_check(workers: Mapping[str, Worker | None]) -> Check:
+    """Whether there are workers, whether all can tell how they are, and whether beat asks them.
+
+    Without beat, all is well as long as nothing runs out: the audit tells when something has.
+    """
     findings = [
         Finding(f"worker {name} cannot tell how it is: is it of this release?", Level.WARNING)
         for name, worker in sorted(workers.items())
-        if worker.clock is None
+        if worker is None
     ]
+    sweepers = [w.unswept for w in workers.values() if w is not None and _SWEEP in w.queues]
+    unswept = round(min(sweepers), 1) if sweepers else None
     if not workers:
-        findings = [Finding("no worker answers", look="porch-server worker")]
-    return Check.of("workers", {"workers": len(workers)}, findings)
+        findings.append(Finding("no worker answers", look="porch-server worker"))
+    if unswept is not None and unswept > GRACE:
+        what = f"nobody has asked for a sweep for {unswept} s"
+        findings.append(Finding(what, Level.WARNING, look="porch-server beat"))
+    looked_at = {"workers": len(workers), "last_sweep_seconds": unswept}
+    return Check.of("workers", looked_at, findings)
 
 
 # Queues -------------------------------------------------------------------------------------
 
 
 def _queue(
-    connection: Connection, redis: Redis | None, queue: str, workers: dict[str, _Worker]
+    connection: Connection, redis: Redis | None, queue: str, workers: Sequence[Worker]
 ) -> Check:
-    takers = sum(queue in worker.queues for worker in workers.values())
-    waiting = _depth(connection, queue)
-    age = None if redis is None else _age(_if_allowed(lambda: redis.lindex(queue, -1)))
+    age = None if redis is None else age_of(_if_allowed(lambda: redis.lindex(queue, -1)))
+    takers = sum(queue in worker.queues for worker in workers)
+    return queue_check(queue, _depth(connection, queue), age, takers)
+
+
+def queue_check(queue: str, waiting: int, age: float | None, takers: int) -> Check:
+    """Whether somebody takes from a queue, and soon enough."""
     findings = []
     if not takers:
         what = "no worker takes from it"
@@ -196,7 +220,7 @@ def _depth(connection: Connection, queue: str) -> int:
             return 0
 
 
-def _age(element: Any) -> float | None:
+def age_of(element: Any) -> float | None:
     """Seconds since a message was sent, by its sender's clock; None where it does not say."""
     try:
         sent = float(json.loads(element)["headers"]["porch_sent"])

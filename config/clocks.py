@@ -26,12 +26,13 @@ class Reading(NamedTuple):
 
 def read(ask: Callable[[], float]) -> Reading:
     """The reading of a clock that ``ask`` returns: it was read at some time of the round trip."""
-    return reading(time.time(), ask())
+    asked_at = time.time()
+    return reading(asked_at, ask(), time.time())
 
 
-def reading(asked_at: float, theirs: float) -> Reading:
-    """The reading of a clock that was asked at ``asked_at``, and whose answer is here now."""
-    half = (time.time() - asked_at) / 2
+def reading(asked_at: float, theirs: float, answered_at: float) -> Reading:
+    """The reading of a clock that told ``theirs`` between two times of this host's."""
+    half = (answered_at - asked_at) / 2
     return Reading(theirs - (asked_at + half), half)
 
 

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from config.embedded import EmbeddedUrls, embedded_servers
 from config.server_home import remove_state_dir
 from config.wiring import make_coordinator
 from coordinator.service import Coordinator
 from db.migrate import upgrade
-from tests.factories import unique
+from tests.databases import copy_of
 from tests.house import House
 
 SRA = Path(__file__).parents[2] / "shared" / "data" / "sra_runinfo_sars_cov_2_2020-06-01.csv"
@@ -64,17 +63,8 @@ def template(servers: EmbeddedUrls) -> str:
 @pytest.fixture
 def database_url(template: str) -> Iterator[str]:
     """The URL of a migrated database of the test's own."""
-    name = unique("db").replace("-", "_")
-    server = create_engine(
-        make_url(template).set(database="postgres"), isolation_level="AUTOCOMMIT"
-    )
-    source = make_url(template).database
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {source}"))
-    yield make_url(template).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
+    with copy_of(template, template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.house import House, User, json_lines, run, start, wait_until
 
 MIGRATE = ("porch-server", "migrate")
 WORKER = ("porch-server", "worker")
+DOCTOR = ("porch-server", "doctor")
 ISSUE = ("porch-server", "token", "issue", "--admin")
 
 
@@ -37,7 +38,7 @@ def urls(house: House, number: int = 0) -> dict[str, str]:
 # Settings -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argv", [MIGRATE, WORKER])
+@pytest.mark.parametrize("argv", [MIGRATE, WORKER, DOCTOR])
 def test_a_missing_setting_is_named(argv: tuple[str, ...]) -> None:
     done = run(*argv)
     (line,) = done.stderr.splitlines()
@@ -69,7 +70,7 @@ def test_a_database_must_be_postgresql() -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.parametrize("argv", [MIGRATE, ISSUE])
+@pytest.mark.parametrize("argv", [MIGRATE, ISSUE, DOCTOR])
 def test_a_database_that_is_away_is_one_line(argv: tuple[str, ...]) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

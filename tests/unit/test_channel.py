@@ -117,6 +117,14 @@ class TestAMessage:
         channel.send(request(channel))
         assert "porch_token" not in waiting(redis)[0]["headers"]
 
+    def test_says_when_it_was_sent(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        before = time.time()
+        channel = open_channel()
+        channel.send(request(channel))
+        assert before <= waiting(redis)[0]["headers"]["porch_sent"] <= time.time()
+
     def test_shows_the_pipeline_and_the_amount_and_not_the_definitions(
         self, open_channel: Callable[..., Channel], redis: Redis
     ) -> None:
