@@ -95,7 +95,7 @@ def beat() -> None:
 def doctor(json_output: bool) -> None:
     """Examine this porch: its whole database, its broker and workers. Exits 1 if it is not healthy.
 
-    Reads every task and event as they were at one instant, about 1.5 million tasks a minute, while
+    Reads every task and event as they were at one instant, about a million tasks a minute, while
     porch goes on. What is wrong is shown by its first examples. Without PORCH_BROKER_URL, only the
     database is examined.
     """
