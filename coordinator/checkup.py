@@ -112,7 +112,8 @@ def _history(task: Kept, steps: Sequence[Step]) -> Iterator[Broken]:
     for step in steps:
         if step.refused:
             # Not a part of the path: a report of an attempt that was over by then.
-            if not 1 <= step.attempt < attempt:
+            over = step.attempt < attempt or (step.attempt == attempt and status == Status.PENDING)
+            if step.attempt < 1 or not over:
                 yield Broken(
                     "attempts",
                     f"event {step.event_id} is a late report of attempt {step.attempt}, "

@@ -7,6 +7,7 @@ comparison can fail is shown by models that are broken on purpose.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from config.doctor import as_text, examine
 from coordinator.access import digest, new_secret
 from coordinator.errors import PorchError
 from coordinator.identity import Limits, identify
@@ -321,8 +323,14 @@ def run_against(porch: Coordinator, model: type[Model], **more: Any) -> None:
     )
 
 
-def test_whatever_is_sent_the_ledger_does_what_the_model_does(porch: Coordinator) -> None:
+def test_whatever_is_sent_the_ledger_does_what_the_model_does(
+    porch: Coordinator, database_url: str
+) -> None:
     run_against(porch, Model)
+    while any(asdict(porch.sweep(uuid4())).values()):
+        pass
+    health = examine(database_url)
+    assert health.healthy, as_text(health)
 
 
 @pytest.mark.parametrize("broken", [WithoutFencing, WithoutRequestIds, WithAShortLease])

@@ -189,6 +189,12 @@ def test_a_task_that_is_not_what_its_events_say_is_told(other: dict[str, object]
     ]
 
 
+def test_a_late_report_may_come_before_the_task_is_claimed_again() -> None:
+    taken_back = [(None, P, 0), (P, C, 1), (C, P, 1), (P, D, 1)]
+    task = DONE._replace(status=P)
+    assert of(task, steps(*taken_back, refused=3)) == []
+
+
 def test_what_was_refused_does_not_count_as_what_the_task_is() -> None:
     (told,) = of(DONE, steps(*AGAIN[:5], (C, D, 1), refused=5))
     assert told.rule == "standings"
