@@ -77,10 +77,17 @@ def start_postgres(
         lambda child, port: _is_ready(child, data),
         _READY_SECONDS,
     )
-    password = state.secrets.postgres_password
-    _create_database(port, password)
-    url = f"postgresql+psycopg2://postgres:{quote(password)}@127.0.0.1:{port}/{_DATABASE}"
-    return Postgres(child, url, port, log)
+    _create_database(port, state.secrets.postgres_password)
+    return Postgres(child, postgres_url(state), port, log)
+
+
+def postgres_url(state: State) -> str:
+    """Where the PostgreSQL of this state directory is, or was when it last ran."""
+    secrets = state.secrets
+    return (
+        f"postgresql+psycopg2://postgres:{quote(secrets.postgres_password)}"
+        f"@127.0.0.1:{secrets.postgres_port}/{_DATABASE}"
+    )
 
 
 def _server(

@@ -4,7 +4,7 @@
     state.json     passwords, ports, where the servers' data live
     children.json  what runs, for the start after a SIGKILL of everybody
     admin-token    the first admin token
-    env.sh         `. env.sh` makes the client work
+    env.sh         `. env.sh` makes the client work, and `porch-server doctor`
     *.log          one per child
     servers/       data of PostgreSQL and Valkey (elsewhere for root: see server_home.py)
 

@@ -20,7 +20,7 @@ from kombu.utils.url import maybe_sanitize_url
 from sqlalchemy.engine import make_url
 
 from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
-from config.embedded_postgres import start_postgres
+from config.embedded_postgres import postgres_url, start_postgres
 from config.embedded_valkey import start_valkey, valkey_url
 from config.private_files import write_private
 from config.processes import Child, Family, Program
@@ -92,11 +92,11 @@ def worker_ready(family: Family, child: Child, ready_file: Path) -> None:
 
 def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
     """Start an embedded server for each URL that is not configured."""
-    # Where the terminal has our own env.sh, it names the very broker that we are about to start.
-    ours = valkey_url(state)
-    database = settings.database_url
-    broker, result = (
-        None if url == ours else url for url in (settings.broker_url, settings.result_url)
+    # Where the terminal has our own env.sh, it names the very servers that we are about to start.
+    ours = (postgres_url(state), valkey_url(state))
+    database, broker, result = (
+        None if url in ours else url
+        for url in (settings.database_url, settings.broker_url, settings.result_url)
     )
     if not (database and broker):
         user = server_user()
@@ -125,6 +125,7 @@ def _ensure_admin_token(urls: Urls, state: State) -> str | None:
 
 def _write_env_sh(urls: Urls, state: State) -> None:
     values = {
+        "PORCH_DATABASE_URL": urls.database,
         "PORCH_BROKER_URL": urls.broker,
         "PORCH_RESULT_URL": urls.result,
         "PORCH_TOKEN": state.admin_token.read_text().strip(),

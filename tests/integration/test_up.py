@@ -58,6 +58,7 @@ def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) 
         text=True,
         check=True,
     ).stdout.splitlines()
+    assert f"PORCH_DATABASE_URL={line['database_url']}" in shown
     assert f"PORCH_BROKER_URL={line['broker_url']}" in shown
     assert f"PORCH_RESULT_URL={line['result_url']}" in shown
     assert f"PORCH_TOKEN={line['admin_token']}" in shown
@@ -115,9 +116,10 @@ def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> Non
 def test_it_starts_again_in_a_terminal_that_has_its_own_env_sh(state_dir: Path) -> None:
     with _up(state_dir, "--json") as process:
         first = _line(process)
-    ours = {"PORCH_BROKER_URL": first["broker_url"], "PORCH_RESULT_URL": first["result_url"]}
+    names = ("database_url", "broker_url", "result_url")
+    ours = {f"PORCH_{name.upper()}": first[name] for name in names}
     with _up(state_dir, "--json", **ours) as process:
-        assert "valkey" in _line(process)["pids"]
+        assert {"postgres", "valkey"} <= set(_line(process)["pids"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
