@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from porch_client.model import (
         Change,
         Decision,
+        Flushed,
         NotRegistered,
         NotReported,
         Registered,
         Reported,
+        Spooled,
     )
 
 _HOMES = {
@@ -26,22 +28,26 @@ _HOMES = {
     "PorchError": "errors",
     "Change": "model",
     "Decision": "model",
+    "Flushed": "model",
     "NotRegistered": "model",
     "NotReported": "model",
     "Registered": "model",
     "Reported": "model",
+    "Spooled": "model",
 }
 
 __all__ = [
     "Change",
     "Claimed",
     "Decision",
+    "Flushed",
     "NotRegistered",
     "NotReported",
     "Porch",
     "PorchError",
     "Registered",
     "Reported",
+    "Spooled",
 ]
 
 

@@ -10,28 +10,33 @@ with Porch(broker="redis://...", token="...") as porch:
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, overload
 
 from porch_client.channel import Channel
-from porch_client.errors import Misconfigured, from_wire
+from porch_client.errors import Misconfigured, Unreachable, from_wire
+from porch_client.flushing import Flush
 from porch_client.model import (
     Change,
     Decision,
     Event,
+    Flushed,
     NotRegistered,
     NotReported,
     Pipeline,
     Registered,
     Reported,
+    Spooled,
     Task,
     Token,
 )
 from porch_client.settings import Settings
-from porch_client.submission import Submission
+from porch_client.spool import Spool
+from porch_client.submission import WINDOW, Answer, Submission
 
 
 class Unchanged:
@@ -42,6 +47,8 @@ UNCHANGED = Unchanged()
 
 #: A task as named to heartbeat and release: (task_input_id or prefix, attempt, version).
 Held = tuple[str, int | None, str | None]
+
+Folder = str | os.PathLike[str]
 
 _PAGE = 1_000
 
@@ -101,15 +108,55 @@ class Porch:
         pipeline: str | None = None,
         version: str | None = None,
         priority: int = 0,
-    ) -> Iterator[Registered | NotRegistered]:
+        spool: Folder | None = None,
+        on_flush: Callable[[Flushed], object] | None = None,
+    ) -> Iterator[Answer]:
         """Register definitions (JSON objects); yield how each stands, in order.
 
         Works for iterables of any length in constant memory: definitions are read as answers are
         taken. What has been yielded is committed in PostgreSQL. A definition that is refused is
         yielded as NotRegistered and does not keep the others out; an element that is itself a
         PorchError is passed through at its position.
+
+        ``spool``: a folder for what cannot be delivered, which is yielded as Spooled once it is on
+        disk there, instead of raising Unreachable. What it keeps from earlier calls is sent first,
+        unless somebody is just doing that; ``on_flush`` is told what became of it. Needs
+        ``pipeline``. Raises Misconfigured where the folder cannot be written to.
         """
-        return Submission(self._channel, pipeline, version, priority).run(definitions)
+        kept = None
+        if spool is not None:
+            if pipeline is None:
+                raise Misconfigured(
+                    "spool_needs_pipeline",
+                    "no pipeline is named, and who sends the spool may have another token",
+                    "name the pipeline where you give a spool (--pipeline NAME)",
+                )
+            kept = Spool(spool)
+            kept.make()
+        run = Submission(self._channel, pipeline, version, priority, kept, on_flush).run
+        return run(definitions)
+
+    @overload
+    def submit_one(
+        self,
+        task_input: Mapping[str, Any],
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        priority: int = 0,
+        spool: None = None,
+    ) -> Registered: ...
+
+    @overload
+    def submit_one(
+        self,
+        task_input: Mapping[str, Any],
+        *,
+        pipeline: str,
+        version: str | None = None,
+        priority: int = 0,
+        spool: Folder,
+    ) -> Registered | Spooled: ...
 
     def submit_one(
         self,
@@ -118,12 +165,32 @@ class Porch:
         pipeline: str | None = None,
         version: str | None = None,
         priority: int = 0,
-    ) -> Registered:
-        """Register one definition; raises the refusal."""
-        (answer,) = self.submit([task_input], pipeline=pipeline, version=version, priority=priority)
+        spool: Folder | None = None,
+    ) -> Registered | Spooled:
+        """Register one definition; raises the refusal. Spooled only where a spool is given."""
+        (answer,) = self.submit(
+            [task_input], pipeline=pipeline, version=version, priority=priority, spool=spool
+        )
         if isinstance(answer, NotRegistered):
             raise answer.error
         return answer
+
+    def flush(self, spool: Folder) -> Flushed:
+        """Send what a spool keeps, oldest first; what became of it.
+
+        Raises Misconfigured where there is no such folder, and Unreachable (spool_busy) where
+        somebody else is sending it all the time.
+        """
+        kept = Spool(spool)
+        kept.waiting()  # a name that is mistyped is not an empty spool
+        with kept.lock(self._channel.timeout) as ours:
+            if not ours:
+                raise Unreachable(
+                    "spool_busy",
+                    f"another process has been sending {kept.path} for {self._channel.timeout:g} s",
+                    "let it finish, or try again",
+                )
+            return Flush(self._channel, kept, WINDOW).run()
 
     def claim(
         self,

@@ -3,14 +3,16 @@
 PorchError                 .code .message .cure
 ├── Refused                a rule of the coordinator said no; repeating it changes nothing
 │   ├── BadInput           not_an_object, not_representable, too_deep, too_large, bad_json,
-│   │                      bad_csv, ragged_row, unknown_column, ...
+│   │                      bad_csv, ragged_row, unknown_column, spool_damaged, ...
 │   ├── AccessDenied       missing_token, unknown_token, revoked_token, forbidden
 │   ├── NotFound           unknown_pipeline, unknown_version, unknown_task, ambiguous_task, ...
 │   ├── Conflict           pipeline_exists, illegal_change, status_changed, ...
 │   │   └── StaleAttempt   stale_attempt: somebody holds a later attempt of this task
 │   └── (any code this client does not know yet is a plain Refused)
-├── Misconfigured          no_broker, no_token_set, unknown_setting: mend the settings
-└── Unreachable            no answer in time; the request may still be carried out later
+├── Misconfigured          no_broker, no_token_set, unknown_setting: mend the settings;
+│                          spool_needs_pipeline, spool_failed, spool_unreadable, no_spool
+└── Unreachable            no answer in time; the request may still be carried out later;
+    │                      spool_busy: another process is sending the spool
     ├── BrokerAway         broker_away
     ├── NoWorker           no_worker
     ├── DatabaseAway       database_away
@@ -63,7 +65,7 @@ class StaleAttempt(Conflict):
 
 
 class Misconfigured(PorchError):
-    """A setting is missing, misspelt or not a URL."""
+    """A setting is missing, misspelt or not a URL, or a folder cannot be used."""
 
 
 class Unreachable(PorchError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from porch_client.errors import PorchError
+from porch_client.errors import PorchError, Unreachable
 
 Status = Literal["PENDING", "CLAIMED", "RUNNING", "DONE", "FAILED", "CANCELLED"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -28,6 +28,36 @@ class NotRegistered:
 
     position: int
     error: PorchError
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """One submitted definition that is kept in the spool, on disk, and why it was not delivered."""
+
+    position: int
+    error: Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What became of the definitions in a spool.
+
+    ``created`` and ``known`` (by status) are registered; ``refused`` are set aside in ``refused/``;
+    ``kept`` stay for who may send them, and ``left`` because nobody answered (``away``).
+    ``errors``: one for each reason of ``refused`` and ``kept``.
+    """
+
+    created: int = 0
+    known: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
+    kept: int = 0
+    left: int = 0
+    errors: tuple[PorchError, ...] = ()
+    away: Unreachable | None = None
+
+    def any(self) -> bool:
+        """Whether there was anything in it that has an end now, good or bad."""
+        return bool(self.created or self.known or self.errors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from porch_client.model import STATUSES, Event, Pipeline, Task, Token
+from porch_client.model import STATUSES, Event, Flushed, Pipeline, Task, Token
 
 _ORDER = {status: place for place, status in enumerate(STATUSES)}
 
@@ -27,15 +27,21 @@ def statuses(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[status]:,} {status}" for status in known if counts[status])
 
 
-def submitted(new: int, known: Mapping[str, int], refused: int) -> str:
-    """How many definitions, new, known by status, refused."""
+def submitted(new: int, known: Mapping[str, int], **others: int) -> str:
+    """How many definitions, new, known by status, and what else became of some."""
     seen = sum(known.values())
-    parts = [_many(new + seen + refused, "definition"), f"{new:,} new", f"{seen:,} known"]
+    total = new + seen + sum(others.values())
+    parts = [many(total, "definition"), f"{new:,} new", f"{seen:,} known"]
     if seen:
         parts[-1] += f" ({statuses(known)})"
-    if refused:
-        parts.append(f"{refused:,} refused")
+    parts += [f"{number:,} {what}" for what, number in others.items() if number]
     return "  " + "  ".join(parts)
+
+
+def flushed(found: Flushed) -> str:
+    """As `submitted`, of what a spool kept."""
+    others = {"refused": found.refused, "kept": found.kept, "left": found.left}
+    return submitted(found.created, found.known, **others)
 
 
 def drained(claimed: int, ended: Mapping[str, int], pipeline: str | None) -> str:
@@ -174,5 +180,6 @@ def age(length: float | None) -> str:
     return " ".join(f"{number}{unit}" for number, unit in parts[:2] if number) or "0s"
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
+    """`1 definition`, `2 definitions`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,16 +1,25 @@
-"""Submitting any number of definitions: cut into messages, several under way, answers in order."""
+"""Submitting any number of definitions: cut into messages, several under way, answers in order.
+
+With a spool, what it keeps is sent first; and from the first message that nobody answers on, it
+keeps that one, those under way (which may be registered all the same) and all that follow.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from porch_client.bundle import Bundle, encoded
 from porch_client.channel import Channel, Pending
-from porch_client.errors import BadInput, PorchError, from_wire
-from porch_client.model import NotRegistered, Registered
+from porch_client.errors import BadInput, PorchError, Unreachable, from_wire
+from porch_client.flushing import Flush
+from porch_client.model import Flushed, NotRegistered, Registered, Spooled
+from porch_client.spool import Spool
+
+#: What becomes of one definition.
+Answer = Registered | NotRegistered | Spooled
 
 #: Definitions and characters of one message, whichever is reached first. A thousand makes the cost
 #: of a message small beside that of its definitions; more would only take longer to answer.
@@ -58,18 +67,32 @@ class Chunk:
 
 
 class Submission:
-    """One submission over a channel; iterate over ``run`` to send it and to get the answers."""
+    """One submission over a channel; iterate over ``run`` to send it and to get the answers.
+
+    ``told`` is called with what became of what the spool kept, where it kept anything.
+    """
 
     def __init__(
-        self, channel: Channel, pipeline: str | None, version: str | None, priority: int
+        self,
+        channel: Channel,
+        pipeline: str | None,
+        version: str | None,
+        priority: int,
+        spool: Spool | None = None,
+        told: Callable[[Flushed], object] | None = None,
     ) -> None:
         self._channel = channel
         self._pipeline = pipeline
         self._version = version
         self._priority = priority
+        self._spool = spool
+        self._told = told
+        self._away: Unreachable | None = None
 
-    def run(self, definitions: Iterable[Any]) -> Iterator[Registered | NotRegistered]:
+    def run(self, definitions: Iterable[Any]) -> Iterator[Answer]:
         """Send everything; yield one answer per definition, in order."""
+        if self._spool is not None:
+            self._flush(self._spool)
         under_way: deque[Chunk] = deque()
         for chunk in _chunks(definitions):
             self._send(chunk)
@@ -79,33 +102,36 @@ class Submission:
         while under_way:
             yield from self._answers(under_way.popleft())
 
+    def _flush(self, spool: Spool) -> None:
+        with spool.lock() as ours:
+            if not ours:
+                return  # somebody else is sending it
+            flushed = Flush(self._channel, spool, WINDOW).run()
+        self._away = flushed.away
+        if self._told is not None and flushed.any():
+            self._told(flushed)
+
     def _send(self, chunk: Chunk) -> None:
-        if not chunk.texts:
+        if not chunk.texts or self._away is not None:
             return
-        body = {
-            "pipeline": self._pipeline,
-            "version": self._version,
-            "priority": self._priority,
-        }
-        chunk.pending = self._channel.prepare(
-            "submit",
-            "porch.submit",
-            body,
-            encoded={"definitions": "[" + ",".join(chunk.texts) + "]"},
-            about=f"n={len(chunk.texts)}",
-        )
-        chunk.texts.clear()
+        chunk.pending = self._bundle(chunk).prepare(self._channel)
+        if self._spool is None:
+            chunk.texts.clear()
         self._channel.send(chunk.pending)
 
-    def _answers(self, chunk: Chunk) -> Iterator[Registered | NotRegistered]:
-        results: list[dict[str, Any]] = []
-        if chunk.pending is not None:
-            results = self._channel.wait(chunk.pending)["results"]
-        answers = iter(results)
+    def _bundle(self, chunk: Chunk) -> Bundle:
+        return Bundle(self._pipeline, self._version, self._priority, chunk.texts)
+
+    def _answers(self, chunk: Chunk) -> Iterator[Answer]:
+        outcome = self._outcome(chunk)
+        answers = iter([] if isinstance(outcome, Unreachable) else outcome)
         for offset in range(chunk.size):
             position = chunk.start + offset
             if offset in chunk.refused:
                 yield NotRegistered(position, chunk.refused[offset])
+                continue
+            if isinstance(outcome, Unreachable):
+                yield Spooled(position, outcome)
                 continue
             result = next(answers)
             if "error" in result:
@@ -114,6 +140,21 @@ class Submission:
                 yield Registered(
                     position, result["task_input_id"], result["status"], result["created"]
                 )
+
+    def _outcome(self, chunk: Chunk) -> list[dict[str, Any]] | Unreachable:
+        """The answers to what was sent of a chunk, or why it went into the spool."""
+        if chunk.pending is not None and self._away is None:
+            try:
+                results: list[dict[str, Any]] = self._channel.wait(chunk.pending)["results"]
+                return results
+            except Unreachable as away:
+                if self._spool is None:
+                    raise
+                self._away = away
+        if self._spool is None or self._away is None or not chunk.texts:
+            return []
+        self._spool.put(self._bundle(chunk))
+        return self._away
 
 
 def _chunks(definitions: Iterable[Any]) -> Iterator[Chunk]:
@@ -130,7 +171,7 @@ def _chunks(definitions: Iterable[Any]) -> Iterator[Chunk]:
 def _encoded(definition: Any, what: str) -> str:
     """The definition as JSON text. Raises BadInput."""
     try:
-        text = json.dumps(definition, separators=(",", ":"))
+        text = encoded(definition)
     except (TypeError, ValueError) as error:
         raise BadInput(
             "bad_json",

@@ -29,6 +29,7 @@ from porch_client.cli.door import (
     use_token_file,
 )
 from porch_client.cli.drain import drain
+from porch_client.cli.flush import flush
 from porch_client.cli.look import list_, show
 from porch_client.cli.submit import submit
 from porch_client.cli.work import claim, heartbeat, release, update
@@ -99,6 +100,7 @@ def root(door: Door, broker: str | None, timeout: float | None, token_file: str 
 
 for command in (
     submit,
+    flush,
     claim,
     update,
     heartbeat,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter, deque
@@ -23,10 +24,10 @@ from porch_client.cli.door import (
     version_option,
 )
 from porch_client.cli.values import columns
-from porch_client.errors import PorchError
-from porch_client.model import NotRegistered, Registered
+from porch_client.errors import PorchError, Unreachable
+from porch_client.model import Flushed, NotRegistered, Registered, Spooled
 from porch_client.read import FORMATS, Definition, read_numbered
-from porch_client.render import submitted
+from porch_client.render import flushed, many, submitted
 
 _TOLD = 20
 """Refused definitions told one by one; the rest only counted, as all are in the JSON lines."""
@@ -47,6 +48,12 @@ _TICK = 0.2
     "--key", type=columns, metavar="A,B,...", help="The columns to take from a table, in order."
 )
 @click.option("--number", type=columns, metavar="A,B,...", help="Columns that hold numbers.")
+@click.option(
+    "--spool",
+    type=click.Path(),
+    metavar="DIR",
+    help="Keep in DIR what cannot be delivered, and send first what it keeps from before.",
+)
 @click.option("--quiet", is_flag=True, help="No JSON lines on stdout.")
 @click.argument("file", type=click.File("rb"))
 @pass_door
@@ -58,6 +65,7 @@ def submit(
     format_: Any,
     key: tuple[str, ...] | None,
     number: tuple[str, ...] | None,
+    spool: str | None,
     quiet: bool,
     file: BinaryIO,
 ) -> None:
@@ -65,15 +73,23 @@ def submit(
 
     Prints one JSON line per definition, in order. A definition that is refused is told by its line;
     all others are still registered, and the exit code is 1. Submitting again is always safe.
+
+    With --spool, a broker or coordinator out of reach is no failure: definitions are on disk in DIR
+    when their lines say "spooled", and the exit code is 0. It needs --pipeline.
     """
     name = getattr(file, "name", "<stdin>")
     elements = read_numbered(file, format=format_, name=name, key=key, number=number or ())
     lines: deque[int] = deque()
     with door.porch() as porch:
-        tally = Tally()
+        tally = Tally(spool)
         try:
             for result in porch.submit(
-                _noting(elements, lines), pipeline=pipeline, version=version, priority=priority
+                _noting(elements, lines),
+                pipeline=pipeline,
+                version=version,
+                priority=priority,
+                spool=spool,
+                on_flush=tally.flushed,
             ):
                 tally.add(result, lines.popleft(), quiet=quiet)
         except BaseException:
@@ -94,25 +110,39 @@ def _noting(elements: Iterator[tuple[int, Definition]], lines: deque[int]) -> It
 class Tally:
     """Counts the answers, tells the refused ones, and shows progress on a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, spool: str | None) -> None:
         self.new = 0
         self.known: Counter[str] = Counter()
         self.refusals = 0
         self.refused: list[PorchError] = []  # one of each exit code is enough to end with
+        self._spool = spool
+        self._spooled = 0
+        self._away: Unreachable | None = None
         self._live = sys.stderr.isatty()
         self._began = self._told = time.monotonic()
 
     @property
     def total(self) -> int:
         """How many have been answered."""
-        return self.new + self.known.total() + self.refusals
+        return self.new + self.known.total() + self.refusals + self._spooled
 
-    def add(self, result: Registered | NotRegistered, line: int, *, quiet: bool) -> None:
+    def flushed(self, found: Flushed) -> None:
+        """Tell what became of earlier definitions; how this command ends is up to its own."""
+        say(f"{flushed(found)}   from {self._spool}, sent first")
+        for error in found.errors:
+            complain(error)
+
+    def add(self, result: Registered | NotRegistered | Spooled, line: int, *, quiet: bool) -> None:
         """Count one answer and write its JSON line."""
         if isinstance(result, NotRegistered):
             self._refuse(result.error, line)
             if not quiet:
                 emit_refused(result.position, result.error)
+        elif isinstance(result, Spooled):
+            self._spooled += 1
+            self._away = result.error
+            if not quiet:
+                emit({"position": result.position, "spooled": True})
         else:
             if result.created:
                 self.new += 1
@@ -133,10 +163,12 @@ class Tally:
         if self.refusals > _TOLD:
             rest = self.refusals - _TOLD
             say(f"porch: {rest:,} more were refused; without --quiet each has a line")
+        if self._away is not None and self._spool is not None:
+            complain(_spooled(self._spooled, self._away, self._spool))
         return f"{self._counts()}   {time.monotonic() - self._began:.1f} s"
 
     def _counts(self) -> str:
-        return submitted(self.new, self.known, self.refusals)
+        return submitted(self.new, self.known, refused=self.refusals, spooled=self._spooled)
 
     def _refuse(self, error: PorchError, line: int) -> None:
         self.refusals += 1
@@ -151,3 +183,14 @@ class Tally:
     def _clear(self) -> None:
         if self._live:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _spooled(number: int, away: Unreachable, spool: str) -> PorchError:
+    """The warning: no error, as nothing is lost."""
+    why = f"{away.code}: {away.message}"
+    return PorchError(
+        "spooled",
+        f"{many(number, 'definition')} not delivered ({why}), kept in {spool}",
+        f"`porch flush {shlex.quote(spool)}` sends them, and so does the next submit with this "
+        "spool",
+    )
