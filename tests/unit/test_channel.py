@@ -270,6 +270,19 @@ class TestABrokerThatIsAway:
         assert time.monotonic() - began < 3.0
         assert away.value.code == "broker_away"
 
+    def test_is_told_within_the_timeout_where_answers_come_from_elsewhere(
+        self, nobody: int, address: tuple[str, int]
+    ) -> None:
+        results = f"redis://{address[0]}:{address[1]}/0"
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", results, SECRET, 0.3)
+        began = time.monotonic()
+        pending = request(channel)
+        channel.send(pending)
+        with pytest.raises(BrokerAway):
+            channel.wait(pending)
+        channel.close()
+        assert time.monotonic() - began < 3.0
+
     def test_is_named_without_its_password(self, nobody: int) -> None:
         channel = Channel(f"redis://user:hunter2@127.0.0.1:{nobody}/0", None, SECRET, 0.3)
         with pytest.raises(BrokerAway) as away:

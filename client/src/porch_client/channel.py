@@ -282,6 +282,10 @@ def _make_app(broker: str, result: str, patience: float) -> Celery:
             "socket_timeout": patience,
             "socket_connect_timeout": connect,
             "socket_keepalive": True,
+            # Between two tries of kombu's, which begins with 2 s and adds as much each time.
+            "interval_start": 0.1,
+            "interval_step": 0.1,
+            "interval_max": 0.5,
         },
         redis_socket_timeout=patience,
         redis_socket_connect_timeout=connect,
