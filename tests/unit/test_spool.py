@@ -236,6 +236,27 @@ def test_a_full_disk_is_told_and_nothing_is_called_kept_that_is_not(folder: Path
     assert [path for path in folder.iterdir() if path.name.startswith(".unfinished")] == []
 
 
+def test_a_file_is_on_disk_before_it_has_its_name_and_the_name_before_it_is_called_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(folder)
+    spool.make()
+    steps: list[str] = []
+    rename = os.rename
+
+    def fsync(file: int) -> None:
+        steps.append(f"fsync {'folder' if stat.S_ISDIR(os.fstat(file).st_mode) else 'file'}")
+
+    def renamed(*names: Path) -> None:
+        steps.append("rename")
+        rename(*names)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", renamed)
+    spool.put(bundle({"n": 1}))
+    assert steps == ["fsync file", "rename", "fsync folder"]
+
+
 def test_a_bundle_comes_back_as_it_was_put(folder: Path) -> None:
     spool = Spool(folder)
     spool.make()
