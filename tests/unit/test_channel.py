@@ -297,6 +297,32 @@ class TestABrokerThatIsAway:
         channel.send(pending)
         assert not pending.sent
 
+    def test_is_tried_by_the_first_of_several_requests_and_not_by_each(
+        self, nobody: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", None, SECRET, 1.0)
+        tried: list[Pending] = []
+        publish = channel._publish
+        monkeypatch.setattr(channel, "_publish", lambda p: (tried.append(p), publish(p)))
+        several = [request(channel) for _ in range(4)]
+        for pending in several:
+            channel.send(pending)
+        assert tried == several[:1]
+
+    def test_is_sent_everything_once_it_is_back(
+        self, nobody: int, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel()
+        away, channel._broker = channel._broker, f"redis://127.0.0.1:{nobody}/0"
+        several = [request(channel) for _ in range(3)]
+        for pending in several:
+            channel.send(pending)
+        assert waiting(redis) == []
+        channel.close()
+        channel._broker = away
+        answering(redis, *({"ok": {"n": n}} for n in range(3)))
+        assert [channel.wait(pending)["n"] for pending in several] == [0, 1, 2]
+
 
 @pytest.mark.parametrize(
     "url",

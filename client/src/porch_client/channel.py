@@ -87,6 +87,7 @@ class Channel:
         self._token = token
         self._host = socket.gethostname()
         self._app: Celery | None = None
+        self._lost = False
         self._results: dict[str, AsyncResult] = {}
 
     def close(self) -> None:
@@ -118,7 +119,12 @@ class Channel:
         return Pending(verb, queue, text, shown, request_id or str(uuid4()))
 
     def send(self, pending: Pending) -> None:
-        """Publish the request without waiting; a broker that is away is met again in ``wait``."""
+        """Publish the request without waiting; a broker that is away is met again in ``wait``.
+
+        Once, and not anew for each that is to be under way: each try may take its time.
+        """
+        if self._lost:
+            return
         try:
             self._publish(pending)
         except _CONNECTION_LOST as lost:
@@ -183,7 +189,7 @@ class Channel:
             result.backend = None
         pending.sent = pending.perhaps_sent = True
         pending.sent_at = time.monotonic()
-        pending.lost = None
+        pending.lost, self._lost = None, False
 
     def _get(self, pending: Pending, seconds: float) -> Any:
         result = self._results.get(pending.request_id)
@@ -223,7 +229,7 @@ class Channel:
             ) from lost
         refused = any(isinstance(cause, _NOT_CONNECTED) for cause in _causes(lost))
         pending.perhaps_sent = pending.perhaps_sent or not refused
-        pending.sent, pending.lost = False, lost
+        pending.sent, pending.lost, self._lost = False, lost, True
         self.close()
 
     def _diagnosis(self, pending: Pending) -> PorchError:
