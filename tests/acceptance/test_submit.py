@@ -98,6 +98,16 @@ def test_an_empty_file_is_no_error(user: User) -> None:
     assert closing("0 definitions  0 new  0 known").fullmatch(done.stderr)
 
 
+def test_an_empty_file_hides_no_mistake(user: User, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    unknown = user.porch("submit", "--pipeline", "nowhere", "-", input="")
+    assert unknown.returncode == 1
+    assert "unknown_pipeline" in unknown.stderr
+    keyless = user.porch("submit", str(tmp_path / "empty.csv"), "--key", "Run")
+    assert keyless.returncode == 1
+    assert "not even a header" in keyless.stderr
+
+
 @pytest.mark.parametrize(
     ("key", "counts"),
     [

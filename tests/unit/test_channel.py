@@ -341,6 +341,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.sent: list[list[Any]] = []
+        self.asked: list[list[Any]] = []
         self.under_way = 0
         self.most_under_way = 0
 
@@ -353,6 +354,7 @@ class Echo:
         self.most_under_way = max(self.most_under_way, self.under_way)
 
     def wait(self, chunk: list[Any]) -> dict[str, Any]:
+        self.asked.append(chunk)
         self.under_way -= 1
         return {
             "results": [
@@ -394,10 +396,11 @@ def test_so_many_messages_are_under_way_and_no_more() -> None:
     assert echo.most_under_way == WINDOW
 
 
-def test_nothing_is_sent_for_nothing() -> None:
+@pytest.mark.parametrize("given", [[], [BadInput("ragged_row", "line 3")]])
+def test_with_nothing_to_send_it_is_asked_whether_it_might(given: list[Any]) -> None:
     echo = Echo()
-    assert list(submit([], echo)) == []
-    assert echo.sent == []
+    assert len(list(submit(given, echo))) == len(given)
+    assert echo.asked == [[]]
 
 
 def test_large_definitions_make_messages_of_fewer() -> None:

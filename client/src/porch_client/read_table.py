@@ -39,6 +39,12 @@ def read_table(
     rows = csv.reader(text, delimiter=delimiter, strict=True)
     header = _header(rows, name)
     if header is None:
+        if key is not None or number:
+            raise BadInput(
+                "bad_csv",
+                f"{name} is empty: not even a header names the columns of --key and --number",
+                "see why nothing was written into it",
+            )
         return iter(())
     columns = _columns(header, name, key, frozenset(number))
     return _definitions(rows, len(header), columns)

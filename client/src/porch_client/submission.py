@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,13 +95,24 @@ class Submission:
         if self._spool is not None:
             self._flush(self._spool)
         under_way: deque[Chunk] = deque()
+        asked = False
         for chunk in _chunks(definitions):
             self._send(chunk)
+            asked = asked or bool(chunk.pending)
             under_way.append(chunk)
             if len(under_way) >= WINDOW:
                 yield from self._answers(under_way.popleft())
         while under_way:
             yield from self._answers(under_way.popleft())
+        if not asked and self._away is None:
+            self._ask_with_nothing()
+
+    def _ask_with_nothing(self) -> None:
+        """See that definitions would be taken, had there been any: a cron job whose input came out
+        empty is told of its wrong token on that day, and not on the next."""
+        pending = Bundle(self._pipeline, self._version, self._priority, ()).prepare(self._channel)
+        with suppress(Unreachable) if self._spool is not None else nullcontext():
+            self._channel.wait(pending)
 
     def _flush(self, spool: Spool) -> None:
         with spool.lock() as ours:
