@@ -8,10 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 from fakeredis import TcpFakeServer
+from kombu import pools
 from redis import Redis
 
 from porch_client import channel as channel_module
@@ -258,6 +260,29 @@ def nobody() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
+
+
+class TestTwoChannels:
+    def test_keep_each_other_from_nothing(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        stuck, other = open_channel(), open_channel()
+        answering(redis, {"ok": {"n": 1}})
+        with ThreadPoolExecutor() as pool:
+            with stuck._celery().producer_or_acquire():
+                answer = pool.submit(lambda: other.ask(request(other)))
+                done, _ = wait([answer], timeout=10)
+            assert done
+            assert answer.result() == {"n": 1}
+
+    def test_leave_celerys_own_pools_alone(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        pools.reset()
+        pools.set_limit(7)
+        channel = open_channel()
+        channel.send(request(channel))
+        assert (pools.get_limit(), dict(pools.producers)) == (7, {})
 
 
 class TestABrokerThatIsAway:

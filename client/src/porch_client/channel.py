@@ -5,7 +5,8 @@ connection can break between a request and its answer. So a request that stays u
 again with the same request_id, which the coordinator carries out once. The request_id is the Celery
 task id, so both copies answer in the same place.
 
-One Channel belongs to one thread: Celery's result consumer is not made for several.
+One Channel belongs to one thread: Celery's result consumer is not made for several. Channels of
+several threads share nothing (see ``celery_app``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from porch_client.celery_app import close_app, make_app
 from porch_client.errors import (
     BrokerAway,
     DatabaseAway,
@@ -96,7 +98,9 @@ class Channel:
             self._drop_result(request_id)
         app, self._app = self._app, None
         if app is not None:
-            app.close()
+            # Nothing of what is said on leaving matters to us any more.
+            with suppress(*_CONNECTION_LOST):
+                close_app(app)
 
     def prepare(
         self,
@@ -212,7 +216,7 @@ class Channel:
 
     def _celery(self) -> Celery:
         if self._app is None:
-            self._app = _make_app(self._broker, self._result, self._patience)
+            self._app = make_app(self._broker, self._result, self._patience)
         return self._app
 
     def _forget_connections(self, pending: Pending, lost: Exception) -> None:
@@ -271,35 +275,6 @@ class Channel:
             except ChannelError:  # an empty queue of Redis does not exist
                 return 0
             return int(declared.message_count)
-
-
-def _make_app(broker: str, result: str, patience: float) -> Celery:
-    connect = min(3.0, patience)
-    # set_as_current=False and fixups=[]: a wrapper may have a Celery or Django of its own.
-    app = Celery("porch-client", broker=broker, backend=result, set_as_current=False, fixups=[])
-    app.conf.update(
-        accept_content=["json"],
-        task_serializer="json",
-        result_serializer="json",
-        broker_connection_timeout=connect,
-        broker_pool_limit=1,
-        broker_transport_options={
-            "priority_steps": [0],
-            "socket_timeout": patience,
-            "socket_connect_timeout": connect,
-            "socket_keepalive": True,
-            # Between two tries of kombu's, which begins with 2 s and adds as much each time.
-            "interval_start": 0.1,
-            "interval_step": 0.1,
-            "interval_max": 0.5,
-        },
-        redis_socket_timeout=patience,
-        redis_socket_connect_timeout=connect,
-        redis_socket_keepalive=True,
-        # Our own loop retries; Celery's would outlast the timeout.
-        result_backend_transport_options={"retry_policy": {"max_retries": 0}},
-    )
-    return app
 
 
 def _rest(pause: float, deadline: float) -> float:
