@@ -172,13 +172,15 @@ class Outcome:
     """What became of a Change.
 
     ``status`` and ``attempt`` are the task's afterwards. ``changed``: this request made the change.
-    ``repeated``: this very request had made it before, so that it counts as made.
+    ``repeated``: this very request had made it before, so that it counts as made. ``lease``: of a
+    sign of life that was taken, the seconds for which it is good from now on; None for ever.
     """
 
     status: Status
     attempt: int
     changed: bool
     repeated: bool = False
+    lease: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

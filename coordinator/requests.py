@@ -62,13 +62,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What became of a report; ``changed`` is False where it already held."""
+    """What became of a report; ``changed`` is False where it already held.
+
+    ``lease``: the seconds within which the next sign of life must come. The policy may have changed
+    since the claim, and a holder that does not know would be late.
+    """
 
     key: bytes
     version: str
     status: Status
     attempt: int
     changed: bool
+    lease: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,9 @@ def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported 
     if _over(attempt, outcome):
         return _stale_error(task, attempt, outcome)
     if outcome.changed and attempt in (None, outcome.attempt):
-        return Reported(task.key, task.version, outcome.status, outcome.attempt, changed=True)
+        return Reported(
+            task.key, task.version, outcome.status, outcome.attempt, True, outcome.lease
+        )
     return IllegalChange(
         f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt}: "
         "nobody holds it",
@@ -93,7 +95,12 @@ def _settled(task: Task, change: Change, outcome: Outcome) -> Reported | None:
     holds = outcome.status is change.to and same_attempt
     if outcome.changed or outcome.repeated or holds:
         return Reported(
-            task.key, task.version, outcome.status, outcome.attempt, changed=outcome.changed
+            task.key,
+            task.version,
+            outcome.status,
+            outcome.attempt,
+            outcome.changed,
+            outcome.lease,
         )
     return None
 

@@ -220,6 +220,7 @@ CHANGE = text(
         ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
     SELECT j.task_id, COALESCE(c.status, j.from_status) AS status, j.at_attempt AS attempt,
+        CASE WHEN j.to_status = 'RUNNING' THEN j.lease_seconds END AS lease,
         c.task_id IS NOT NULL AS changed,
         j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
     FROM judged j LEFT JOIN changed c USING (task_id)
@@ -256,7 +257,8 @@ HEARTBEAT = text(
         ORDER BY j.task_id
         ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
-    SELECT l.task_id, l.status, l.attempt, a.task_id IS NOT NULL AS changed, false AS repeated
+    SELECT l.task_id, l.status, l.attempt, l.lease_seconds AS lease,
+        a.task_id IS NOT NULL AS changed, false AS repeated
     FROM locked l LEFT JOIN alive a USING (task_id)
     """  # noqa: S608 (put together of constants)
 )

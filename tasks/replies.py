@@ -31,6 +31,7 @@ def reported(answer: Reported | PorchError) -> dict[str, Any]:
         "status": answer.status.value,
         "attempt": answer.attempt,
         "changed": answer.changed,
+        "lease": answer.lease,
     }
 
 

@@ -100,7 +100,14 @@ def test_a_task_is_reported_by_a_prefix_of_its_id(user: User) -> None:
     task = claimed(user)
     done = user.porch("update", task[:8], "--status", "DONE", "--attempt", "1")
     assert json_lines(done.stdout) == [
-        {"task_input_id": task, "version": "1.0", "status": "DONE", "attempt": 1, "changed": True}
+        {
+            "task_input_id": task,
+            "version": "1.0",
+            "status": "DONE",
+            "attempt": 1,
+            "changed": True,
+            "lease": None,
+        }
     ]
 
 
@@ -142,12 +149,13 @@ def test_an_ambiguous_prefix_is_told_with_what_fits(user: User) -> None:
     refused(done, "ambiguous_task", f"{first[:8]}, {second[:8]}", "give more digits")
 
 
-def test_a_heartbeat_renews_the_lease(house: House, user: User) -> None:
+def test_a_heartbeat_renews_the_lease_and_tells_how_long_it_is(house: House, user: User) -> None:
     with house.admin() as admin:
         admin.set_policy(user.pipeline, lease=3600)
     task = claimed(user)
     before = user.client.show(task)[0].lease_until
-    assert user.porch("heartbeat", task, "--attempt", "1").returncode == 0
+    (line,) = json_lines(user.porch("heartbeat", task, "--attempt", "1").stdout)
+    assert line["lease"] == 3600
     after = user.client.show(task)[0].lease_until
     assert before is not None
     assert after is not None

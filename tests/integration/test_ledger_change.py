@@ -273,6 +273,22 @@ class TestHeartbeats:
         assert now.lease_until - datetime.now(UTC) > timedelta(minutes=55)
         assert path(porch, secret, task) == before
 
+    def test_signs_of_life_are_told_the_lease_that_holds_now(
+        self, porch: Coordinator, leased: tuple[str, Task]
+    ) -> None:
+        secret, task = leased
+        (beat,) = porch.heartbeat(caller(secret), [Name(task.task_input_id, attempt=1)])
+        running = report(porch, secret, task, S.RUNNING)
+        assert isinstance(beat, Reported)
+        assert isinstance(running, Reported)
+        assert (beat.lease, running.lease) == (3_600, 3_600)
+
+    def test_an_end_is_told_of_no_lease(self, porch: Coordinator, leased: tuple[str, Task]) -> None:
+        secret, task = leased
+        done = report(porch, secret, task, S.DONE)
+        assert isinstance(done, Reported)
+        assert done.lease is None
+
     def test_a_late_heartbeat_extends_nothing(
         self, porch: Coordinator, leased: tuple[str, Task]
     ) -> None:

@@ -110,13 +110,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What became of one report: ``changed`` is False where it already held."""
+    """What became of one report: ``changed`` is False where it already held.
+
+    ``lease``: seconds within which the next report or heartbeat must come; None where there is no
+    such limit. The policy may have changed since the claim.
+    """
 
     task_input_id: str
     version: str
     status: str
     attempt: int
     changed: bool
+    lease: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
