@@ -1,18 +1,12 @@
-"""`porch drain` against a fake coordinator and real commands.
-
-Run as a program, `test_drain.py LOG TASKS ARGUMENT...`, this file is `porch` over that fake, for
-tests that send signals. The fake writes every call to LOG, which is what the tests wait for.
-"""
+"""`porch drain` against a fake coordinator and real commands."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,138 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from porch_client.cli import run
 from porch_client.drain.command import LONGEST_VARIABLE, ending, environment, fill, last_lines
 from porch_client.errors import (
     AccessDenied,
-    BrokerAway,
     Misconfigured,
     NoWorker,
-    PorchError,
-    StaleAttempt,
 )
-from porch_client.model import Change, NotReported, Reported, Task
-
-AWAY = BrokerAway("broker_away", "nobody is there", "start the broker")
-STALE = StaleAttempt("stale_attempt", "somebody holds attempt 2", "leave it")
-
-
-class FakeClaimed:
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.pipeline, self.version = task.pipeline, task.version
-        self.task_input_id, self.task_input = task.task_input_id, task.task_input
-        self.attempt = task.attempt
-
-
-class FakePorch:
-    """Hands out tasks, and notes every call. `troubles` are raised by the next calls of a verb."""
-
-    def __init__(self, inputs: Sequence[dict[str, Any]], log: Path | None = None) -> None:
-        self.pending = [self.task(i, task_input) for i, task_input in enumerate(inputs)]
-        self.calls: list[tuple[str, Any]] = []
-        self.troubles: dict[str, list[PorchError]] = {}
-        self.refuse: Callable[[Change], PorchError | None] = lambda change: None
-        self.lost: set[str] = set()
-        self.lease: str | None = None
-        self.hang_at_claim = False
-        self.log = log
-
-    @staticmethod
-    def task(number: int, task_input: dict[str, Any]) -> Task:
-        name = f"{number:064x}"
-        return Task("cardinal", "1.0", name, task_input, "CLAIMED", 1, 0, T0, T0, None)
-
-    def __enter__(self) -> FakePorch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def note(self, verb: str, what: Any) -> None:
-        self.calls.append((verb, what))
-        if self.log is not None:
-            with self.log.open("a") as log:
-                log.write(json.dumps([verb, what]) + "\n")
-        if self.troubles.get(verb):
-            raise self.troubles[verb].pop(0)
-
-    def claim(
-        self,
-        n: int = 1,
-        *,
-        pipeline: str | None = None,
-        version: str | None = None,
-        request_id: str | None = None,
-    ) -> list[FakeClaimed]:
-        self.note("claim", [n, request_id])
-        while self.hang_at_claim:
-            time.sleep(60)
-        taken, self.pending = self.pending[:n], self.pending[n:]
-        made = [FakeClaimed(task) for task in taken]
-        if self.lease is not None:
-            for one in made:
-                fields = {f: getattr(one.task, f) for f in Task.__dataclass_fields__}
-                one.task = Task(**{**fields, "lease_until": self.lease})
-        return made
-
-    def update(
-        self, changes: Sequence[Change], *, pipeline: str | None = None
-    ) -> list[Reported | NotReported]:
-        changes = list(changes)
-        self.note("update", [[int(c.task, 16), c.status, c.attempt, c.message] for c in changes])
-        made: list[Reported | NotReported] = []
-        for position, change in enumerate(changes):
-            if (error := self.refuse(change)) is not None:
-                made.append(NotReported(position, error))
-            else:
-                made.append(Reported(change.task, "1.0", change.status, 1, True))
-        return made
-
-    def heartbeat(
-        self, tasks: Sequence[tuple[str, int, str]], *, pipeline: str | None = None
-    ) -> list[Reported | NotReported]:
-        self.note("heartbeat", [int(task, 16) for task, _, _ in tasks])
-        return [
-            NotReported(position, STALE)
-            if task in self.lost
-            else Reported(task, "1.0", "RUNNING", 1, False)
-            for position, (task, _, _) in enumerate(tasks)
-        ]
-
-    def release(
-        self,
-        tasks: Sequence[tuple[str, int, str]] = (),
-        *,
-        claim: str | None = None,
-        pipeline: str | None = None,
-        message: str | None = None,
-    ) -> list[Reported | NotReported]:
-        self.note("release", [claim, [int(task, 16) for task, _, _ in tasks]])
-        return []
-
-    def reports(self) -> dict[int, tuple[str, str | None]]:
-        """The last report of each task: status and message."""
-        return {
-            task: (status, message)
-            for verb, changes in self.calls
-            if verb == "update"
-            for task, status, _, message in changes
-        }
-
-    def named(self, verb: str) -> list[Any]:
-        return [what for name, what in self.calls if name == verb]
-
-
-T0 = "2026-11-24T16:04:11+00:00"
-
-
-def drain(porch: FakePorch, *arguments: str) -> int:
-    return run(["drain", *arguments], connect=lambda timeout: porch)  # type: ignore[arg-type, return-value]
-
-
-def shell(script: str) -> list[str]:
-    return ["--", "/bin/sh", "-c", script]
+from tests.fake_porch import AWAY, STALE, FakePorch, Program, drain, first_alone, shell
 
 
 class TestWhatACommandSees:
@@ -380,77 +249,6 @@ class TestTheLoop:
         assert drain(porch, "--", "true") == 1
         assert porch.named("release") == []
 
-    def test_leases_are_renewed_and_a_lost_task_is_stopped(
-        self, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        porch = FakePorch([{}])
-        porch.lease = "2026-11-24T16:04:11.3+00:00"
-        beats = porch.heartbeat
-
-        def heartbeat(tasks: Any, **options: Any) -> list[Reported | NotReported]:
-            if len(porch.named("heartbeat")) == 2:
-                porch.lost.add(f"{0:064x}")
-            return beats(tasks, **options)
-
-        porch.heartbeat = heartbeat  # type: ignore[method-assign]
-        assert drain(porch, "--", "sleep", "60") == 0
-        assert len(porch.named("heartbeat")) >= 3
-        assert porch.reports() == {0: ("RUNNING", None)}
-        assert "1 lost" in capfd.readouterr().err
-
-
-def first_alone(porch: FakePorch) -> Callable[..., list[FakeClaimed]]:
-    """A claim that hands out one task at a time, however many are asked for."""
-    claim = porch.claim
-    return lambda n=1, **options: claim(1, **options)
-
-
-class Program:
-    """`porch drain` in a process of its own, with what its fake coordinator noted."""
-
-    def __init__(self, tmp_path: Path, inputs: Sequence[Any], *arguments: str) -> None:
-        self.log = tmp_path / "calls"
-        self.stderr = tmp_path / "stderr"
-        with self.stderr.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, __file__, str(self.log), json.dumps(inputs), "drain", *arguments],
-                stderr=stderr,
-            )
-
-    def calls(self, verb: str) -> list[Any]:
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [what for name, what in map(json.loads, lines) if name == verb]
-
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-    def said(self) -> str:
-        return self.stderr.read_text()
-
-    def end(self) -> tuple[int, str]:
-        code = self.process.wait(timeout=30)
-        assert "Traceback" not in self.said()
-        return code, self.said()
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    started: list[Program] = []
-
-    def start(inputs: Sequence[Any], *arguments: str) -> Program:
-        started.append(Program(tmp_path, inputs, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
-
 
 class TestSignals:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -518,25 +316,3 @@ class TestSignals:
         code, said = porch.end()
         assert code == 3
         assert f"porch update {0:064x} --status DONE --attempt 1" in said
-
-
-def program_main() -> int:
-    log, inputs, *arguments = sys.argv[1:]
-    given = json.loads(inputs)
-    porch = FakePorch([{}] if isinstance(given, str) else given, Path(log))
-    porch.hang_at_claim = given == "hang"
-    if given == "away":
-        update = porch.update
-
-        def away(changes: Sequence[Change], **options: Any) -> list[Reported | NotReported]:
-            answer = update(changes, **options)
-            if changes[0].status == "DONE":
-                raise AWAY
-            return answer
-
-        porch.update = away  # type: ignore[method-assign]
-    return run(arguments, connect=lambda timeout: porch)  # type: ignore[arg-type, return-value]
-
-
-if __name__ == "__main__":
-    sys.exit(program_main())

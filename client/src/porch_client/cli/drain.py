@@ -15,6 +15,7 @@ from porch_client.cli.door import (
     say,
     version_option,
 )
+from porch_client.cli.work import job_option
 from porch_client.drain.loop import Drain, Plan
 from porch_client.errors import Misconfigured
 from porch_client.render import drained
@@ -39,6 +40,7 @@ from porch_client.render import drained
     show_default=True,
     help="Seconds that running commands have after SIGTERM or Ctrl-C.",
 )
+@job_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD ...")
 @pass_door
 def drain(
@@ -48,6 +50,7 @@ def drain(
     jobs: int,
     batch: int | None,
     grace: float,
+    job_id: str | None,
     words: tuple[str, ...],
 ) -> None:
     """Claim tasks, run CMD for each and report, until the claim queue is empty.
@@ -56,6 +59,9 @@ def drain(
     input as PORCH_INPUT_<KEY>; {key} in CMD stands for a scalar of the input, {{ for a brace, and
     {task_input_id}, {attempt}, {pipeline} and {version} for the task's own. No shell sees a value.
     Exit 0 is DONE, everything else FAILED, with the last lines of stderr as message.
+
+    Where the pipeline has a lease, heartbeats renew it until the end is reported; a command whose
+    task was taken away is stopped, and its end is not reported.
 
     The exit code is 0 when the queue is drained, though tasks FAILED: that is in their history. A
     first SIGTERM or Ctrl-C gives back what was not started and stops what runs, a second kills it;
@@ -67,7 +73,8 @@ def drain(
             f'there is no command "{words[0]}" that could be run',
             "give its path, or make it executable",
         )
-    work = Drain(Plan(words, pipeline, version, jobs, batch, grace), door.porch, complain)
+    plan = Plan(words, pipeline, version, jobs, batch, grace, job_id)
+    work = Drain(plan, door.porch, complain)
     work.run()
     if work.failure is not None:
         complain(work.failure)

@@ -1,12 +1,12 @@
 """The story of `porch drain`, told by one thread, as Celery's results can have only one reader.
+Beside it, heartbeats are sent by a thread with a session of its own (`beating`).
 
 1. Claim as many tasks as there is room for. Each claim has a request id of our own: repeating it
    after a timeout strands nothing, and releasing it gives back what an unseen answer would bring.
 2. Report them RUNNING, and start their commands. A task whose report is refused is not started.
 3. Wait for a command to end, claim again, and report how it ended in one message with the start of
    the next. A report is kept until it is answered.
-4. Where there is a lease, send heartbeats; a task that was taken from us has its command stopped.
-5. The drain ends when a claim brings nothing and nothing is running.
+4. The drain ends when a claim brings nothing and nothing is running.
 
 A signal stops the claiming, gives back what was not started, and forwards SIGTERM; who is still
 there after the grace period, or at a second signal, is killed. An error that makes claiming
@@ -19,15 +19,15 @@ import errno
 import os
 import signal
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from porch_client.drain.beating import Beating, about
 from porch_client.drain.command import ending, environment, fill, record, signal_name
-from porch_client.drain.held import Held, about
+from porch_client.drain.held import Held, key_of
 from porch_client.drain.outbox import Outbox, Pause
 from porch_client.drain.process import Running
 from porch_client.drain.stopping import Interrupted, Stopping
@@ -45,7 +45,8 @@ _HOST_TROUBLE = {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.E
 
 @dataclass(frozen=True)
 class Plan:
-    """What to drain, and how. `batch` None claims as many as there is room for."""
+    """What to drain, and how. `batch` None claims as many as there is room for; `job_id` is what a
+    scheduler calls the job that we are."""
 
     words: Sequence[str]
     pipeline: str | None = None
@@ -53,6 +54,7 @@ class Plan:
     jobs: int = 1
     batch: int | None = None
     grace: float = 30.0
+    job_id: str | None = None
 
 
 class Drain:
@@ -74,8 +76,9 @@ class Drain:
         self._events: SimpleQueue[Running | None] = SimpleQueue()
         self._stopping = Stopping(lambda: self._events.put(None))
         self._pause = Pause(complain)
-        self.outbox = Outbox(self._pause, complain)
-        self._held = Held(self.outbox.ended, complain)
+        self._beating = Beating(open_porch, complain, plan.grace, lambda: self._events.put(None))
+        self.outbox = Outbox(self._pause, complain, self._beating.forget)
+        self._held = Held(self._beating, self.outbox.ended, complain)
         self._dry = False
         self._give_up_at: float | None = None
 
@@ -87,7 +90,7 @@ class Drain:
     def run(self) -> None:
         """Drain until the claim queue is empty or we are stopped; `failure` tells what failed."""
         held = self._held
-        with self._stopping, self._sessions:
+        with self._stopping, self._sessions, self._beating:
             self._porch = self._sessions.enter_context(self._open(None))
             try:
                 while held.any() or self.outbox.unsent or self._may_claim():
@@ -99,8 +102,7 @@ class Drain:
                 raise
 
     def _step(self) -> None:
-        for _, running in self._held.running.values():
-            running.kill_if_due()
+        self._beating.check()
         if self.signals:
             self._obey()
         if self._pause.over and not self._held.waiting and self._room() and self._may_claim():
@@ -108,7 +110,6 @@ class Drain:
         self._report_and_start()
         if self._ending() and self._pause.over:
             self._give_back()
-        self._held.beat(self._porch, self.pipeline, self._plan.grace)
         self._wait()
 
     def _ending(self) -> bool:
@@ -130,14 +131,15 @@ class Drain:
 
     def _claim(self) -> None:
         held = self._held
-        held.request_id = held.request_id or str(uuid.uuid4())
+        request_id = held.ask()
         try:
             with self._stopping.interruptible():
                 claimed = self._porch.claim(
                     self._plan.batch or self._room(),
                     pipeline=self._plan.pipeline,
                     version=self._plan.version,
-                    request_id=held.request_id,
+                    job_id=self._plan.job_id,
+                    request_id=request_id,
                 )
         except Interrupted:
             return  # and `_give_back` closes this claim
@@ -173,6 +175,7 @@ class Drain:
             Change(task.task_input_id, "RUNNING", task.attempt, version=task.version)
             for task, _ in ready
         ]
+        asked = time.monotonic()
         try:
             answers = self.outbox.send(self._update, starting)
         except PorchError as error:
@@ -182,15 +185,17 @@ class Drain:
             self._held.waiting.popleft()
             if isinstance(answer, NotReported):
                 self.outbox.ended["not started"] += 1
+                self._held.drop(task)
                 self._complain(about(task, answer.error))
             else:
+                self._held.renewed(task, answer.lease, asked)
                 self._launch(task, words)
 
     def _launch(self, task: Claimed, words: Sequence[str]) -> None:
         facts = record(task)
-        key = (task.version, task.task_input_id)
+        env = environment(facts, os.environ)
         try:
-            running = Running(key, words, facts, environment(facts, os.environ), self._events.put)
+            running = Running(key_of(task), words, facts, env, self._events.put)
         except (OSError, ValueError) as error:
             problem = f"cannot start {words[0]}: {error}"
             if isinstance(error, OSError) and error.errno in _HOST_TROUBLE:
@@ -199,7 +204,7 @@ class Drain:
             else:
                 self.outbox.add(task, "FAILED", problem)
         else:
-            self._held.running[key] = (task, running)
+            self._held.start(task, running)
 
     def _wait(self) -> None:
         """Take in what has ended; sleep only where nothing can be done until something ends."""
@@ -218,9 +223,7 @@ class Drain:
 
     def _deadlines(self) -> list[float]:
         held = self._held
-        due = [running.kill_at for _, running in held.running.values()]
-        if held.running or held.waiting:
-            due.append(held.beat_at)
+        due: list[float | None] = []
         if self.outbox.unsent or held.waiting or held.request_id:
             due.append(self._pause.until)
             if not held.running:

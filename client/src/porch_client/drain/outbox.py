@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from porch_client.drain.process import Key
 from porch_client.drain.stopping import Interrupted
 from porch_client.errors import PorchError, Unreachable
 from porch_client.model import Change, NotReported, Reported
@@ -33,12 +34,12 @@ class Pause:
         """Whether it is time to try (again)."""
         return self.until is None or time.monotonic() >= self.until
 
-    def begin(self, error: Unreachable) -> None:
-        """No answer: tell it once, then wait longer each time."""
+    def begin(self, error: PorchError, longest: float = _LONGEST_PAUSE) -> None:
+        """No answer: tell it once, then wait longer each time, `longest` seconds in the end."""
         if self.until is None:
             self._complain(error)
-        self.until = time.monotonic() + self._length
-        self._length = min(2 * self._length, _LONGEST_PAUSE)
+        self.until = time.monotonic() + min(self._length, longest)
+        self._length = min(2 * self._length, longest)
 
     def end(self) -> None:
         """There was an answer."""
@@ -46,13 +47,20 @@ class Pause:
 
 
 class Outbox:
-    """Results of commands. `ended` counts what the coordinator has written down, by status."""
+    """Results of commands. `ended` counts what the coordinator has written down, by status;
+    `settled` is called for each task whose result is kept no longer."""
 
-    def __init__(self, pause: Pause, complain: Callable[[PorchError], None]) -> None:
+    def __init__(
+        self,
+        pause: Pause,
+        complain: Callable[[PorchError], None],
+        settled: Callable[[Key], None],
+    ) -> None:
         self.unsent: list[Change] = []
         self.ended: Counter[str] = Counter()
         self._pause = pause
         self._complain = complain
+        self._settled = settled
 
     def add(self, task: Claimed, status: str, message: str | None) -> None:
         """The result of a task, to be sent."""
@@ -78,6 +86,7 @@ class Outbox:
             raise
         self._pause.end()
         for change, answer in zip(batch, answers, strict=False):
+            self._settled((change.version, change.task, change.attempt))
             if isinstance(answer, NotReported):
                 self._refused(change, answer.error)
             else:
@@ -93,6 +102,7 @@ class Outbox:
             self._complain(
                 PorchError("not_reported", f"{change.task[:12]} ended {change.status}", command)
             )
+            self._settled((change.version, change.task, change.attempt))
         self.unsent.clear()
 
     def _refused(self, change: Change, error: PorchError) -> None:

@@ -13,9 +13,12 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
+
+Key = tuple[str | None, str, int | None]
+"""Version, task_input_id and attempt, as a report names them. The attempt, as a task that was taken
+from us may come back to us in a later one before the command of the earlier is over."""
 
 _KEPT = 64 * 1024
 _LAST_WORDS = 1.0
@@ -27,7 +30,7 @@ class Running:
 
     def __init__(
         self,
-        key: tuple[str, str],
+        key: Key,
         words: Sequence[str],
         task: Mapping[str, Any],
         env: Mapping[str, str],
@@ -35,7 +38,7 @@ class Running:
     ) -> None:
         self.key = key
         self.stopped_by: str | None = None
-        self.kill_at: float | None = None
+        self._killer: threading.Timer | None = None
         self._on_end = on_end
         self._tail = bytearray()
         # A file and not a pipe: a command that never reads its stdin cannot hold us up.
@@ -51,24 +54,23 @@ class Running:
         pump.start()
         threading.Thread(target=self._watch, args=(pump,), daemon=True).start()
 
-    def kill_if_due(self) -> None:
-        """Kill it if it was stopped and its grace is over."""
-        if self.kill_at is not None and time.monotonic() >= self.kill_at:
-            self.stop(signal.SIGKILL)
-
     @property
     def stderr(self) -> bytes:
         """The end of what it wrote to stderr."""
         return bytes(self._tail)
 
-    def stop(self, number: signal.Signals, grace: float = 0.0) -> None:
-        """Signal the command and all it started; it is due to be killed after `grace` seconds."""
-        self.kill_at = None if number == signal.SIGKILL else time.monotonic() + grace
+    def stop(self, number: signal.Signals, grace: float | None = None) -> None:
+        """Signal the command and all it started, from any thread. What is still there after `grace`
+        seconds is killed by a timer: no loop or thread of ours has to be free for it."""
         if self.process.returncode is not None:
             return  # its number may belong to another process by now
         self.stopped_by = number.name
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
+        if grace is not None:
+            self._killer = threading.Timer(grace, self.stop, (signal.SIGKILL,))
+            self._killer.daemon = True
+            self._killer.start()
 
     def _pump(self, stderr: IO[bytes]) -> None:
         with stderr:
@@ -80,5 +82,7 @@ class Running:
 
     def _watch(self, pump: threading.Thread) -> None:
         self.process.wait()
+        if self._killer is not None:
+            self._killer.cancel()
         pump.join(_LAST_WORDS)
         self._on_end(self)
