@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ from porch_client.errors import (
     Misconfigured,
     NoWorker,
 )
-from tests.fake_porch import AWAY, STALE, FakePorch, Program, drain, first_alone, shell
+from porch_client.model import Change
+from tests.fake_porch import (
+    AWAY,
+    STALE,
+    FakeClaimed,
+    FakePorch,
+    Program,
+    drain,
+    first_alone,
+    shell,
+)
 
 
 class TestWhatACommandSees:
@@ -243,11 +254,39 @@ class TestTheLoop:
         assert claims[1][1] == claims[2][1] != claims[0][1]
         assert porch.reports() == {0: ("DONE", None), 1: ("DONE", None)}
 
+    def test_a_task_that_comes_back_in_a_later_attempt_is_not_mistaken_for_its_former_self(
+        self, tmp_path: Path
+    ) -> None:
+        porch = FakePorch([{}])
+        claim = porch.claim
+
+        def again(*arguments: Any, **options: Any) -> list[FakeClaimed]:
+            if len(porch.named("claim")) == 1:
+                porch.pending = [replace(FakePorch.task(0, {}), attempt=2)]
+            return claim(*arguments, **options)
+
+        porch.claim = again  # type: ignore[method-assign]
+        # The first attempt ends after the second has begun, and before it is over.
+        script = (
+            f"if [ $1 = 1 ]; then until [ -e {tmp_path}/2 ]; do :; done; exit 1; fi;"
+            f": > {tmp_path}/2; until [ -e {tmp_path}/1 ]; do :; done"
+        )
+        porch.refuse = lambda change: noted(change, tmp_path)
+        assert drain(porch, "-j", "2", *shell(script), "sh", "{attempt}") == 0
+        ends = [c[1:3] for changes in porch.named("update") for c in changes if c[1] != "RUNNING"]
+        assert ends == [["FAILED", 1], ["DONE", 2]]
+
     def test_a_claim_that_is_refused_ends_it_with_1(self) -> None:
         porch = FakePorch([])
         porch.troubles["claim"] = [AccessDenied("revoked_token", "it was revoked", "ask")]
         assert drain(porch, "--", "true") == 1
         assert porch.named("release") == []
+
+
+def noted(change: Change, folder: Path) -> None:
+    """Makes a file when the end of the first attempt is reported."""
+    if (change.status, change.attempt) == ("FAILED", 1):
+        (folder / "1").touch()
 
 
 class TestSignals:
