@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from porch_client.cli import run
-from porch_client.errors import BrokerAway, PorchError, StaleAttempt
+from porch_client.errors import BrokerAway, Conflict, PorchError, StaleAttempt
 from porch_client.model import Change, NotReported, Reported, Task
 
 AWAY = BrokerAway("broker_away", "nobody is there", "start the broker")
+ENDED = Conflict("illegal_change", "it is DONE in attempt 1: nobody holds it", "stop")
 STALE = StaleAttempt("stale_attempt", "somebody holds attempt 2", "leave it")
 
 
@@ -44,6 +45,7 @@ class FakePorch:
         self.troubles: dict[str, list[PorchError]] = {}
         self.refuse: Callable[[Change], PorchError | None] = lambda change: None
         self.lost: set[str] = set()
+        self.ended: set[str] = set()
         self.claim_lease: float | None = None
         self.lease: float | None = None
         self.hang_at_claim = False
@@ -107,11 +109,16 @@ class FakePorch:
     ) -> list[Reported | NotReported]:
         self.note("heartbeat", [int(task, 16) for task, _, _ in tasks])
         return [
-            NotReported(position, STALE)
-            if task in self.lost
+            NotReported(position, STALE if task in self.lost else ENDED)
+            if task in self.lost | self.ended
             else Reported(task, "1.0", "RUNNING", 1, False, self.lease)
             for position, (task, _, _) in enumerate(tasks)
         ]
+
+    def show(self, task: str, **_: Any) -> tuple[Task, list[Any]]:
+        self.note("show", int(task, 16))
+        status, attempt = ("DONE", 1) if task in self.ended else ("CLAIMED", 2)
+        return replace(self.task(int(task, 16), {}), status=status, attempt=attempt), []
 
     def release(
         self,

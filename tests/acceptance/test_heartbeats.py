@@ -111,6 +111,15 @@ def test_a_lease_that_is_set_while_the_work_waits_is_kept(
     assert [path(user, task) for task in tasks] == [ONCE] * 2
 
 
+def test_a_command_that_has_reported_by_itself_may_go_on(leased: User) -> None:
+    (task,) = leased.register({"n": 1})
+    script = f"porch update $1 --status DONE --message early >&2; exec sleep {2 * LEASE}"
+    done = leased.porch("drain", "--", "sh", "-c", script, "sh", "{task_input_id}")
+    assert done.stderr.endswith("  1 claimed  1 DONE  0 FAILED\n")
+    assert path(leased, task) == ONCE
+    assert leased.history(task)[-1].message == "early"
+
+
 def test_a_cancelled_task_has_its_command_stopped(
     leased: User, command: Callable[..., Command]
 ) -> None:

@@ -115,6 +115,15 @@ class TestBeats:
         assert drain(porch, *until(tmp_path / "go")) == 0
         assert porch.reports() == {0: ("DONE", None)}
 
+    def test_leave_a_command_in_peace_that_has_reported_by_itself(self, tmp_path: Path) -> None:
+        porch = leased({}, {})
+        porch.ended.add(f"{0:064x}")
+        after(porch, 4, tmp_path / "go")
+        assert drain(porch, "-j", "2", *until(tmp_path / "go")) == 0
+        assert porch.reports() == {0: ("DONE", None), 1: ("DONE", None)}
+        assert porch.named("show") == [0]
+        assert porch.named("heartbeat")[1:3] == [[1], [1]]
+
     def test_end_where_the_lease_is_lifted(self, tmp_path: Path) -> None:
         porch = leased({})
         lift = porch.heartbeat

@@ -29,6 +29,7 @@ from porch_client.errors import (
     PorchError,
 )
 from porch_client.submission import CHUNK, WINDOW, Submission
+from tests.house import wait_until
 
 SECRET = "5ec7e7" * 5 + "00"
 QUEUE = "porch.query"
@@ -87,14 +88,24 @@ def store(redis: Redis, task_id: str, status: str, result: Any) -> None:
     redis.publish(key, text)
 
 
+def heard(redis: Redis, key: str) -> bool:
+    """Whether somebody listens for a result."""
+    ((_, listeners),) = redis.pubsub_numsub(key)
+    return bool(listeners)
+
+
 def answering(redis: Redis, *replies: dict[str, Any] | None) -> threading.Thread:
     """A coordinator that takes one message for each reply, and gives it (None: none)."""
 
     def work() -> None:
         for reply in replies:
             _, raw = redis.brpop(QUEUE, timeout=10)
+            task_id = json.loads(raw)["headers"]["id"]
             if reply is not None:
-                store(redis, json.loads(raw)["headers"]["id"], "SUCCESS", json.dumps(reply))
+                # A thread for each connection: unlike Redis, it may be late with a subscription
+                # that was sent before the message.
+                wait_until(lambda key=f"celery-task-meta-{task_id}": heard(redis, key), 10.0)
+                store(redis, task_id, "SUCCESS", json.dumps(reply))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -294,6 +305,7 @@ class TestABrokerThatIsAway:
         channel.close()
         assert time.monotonic() - began < 3.0
         assert away.value.code == "broker_away"
+        assert not away.value.perhaps_sent
 
     def test_is_told_within_the_timeout_where_answers_come_from_elsewhere(
         self, nobody: int, address: tuple[str, int]

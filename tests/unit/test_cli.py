@@ -18,6 +18,7 @@ from porch_client import render
 from porch_client.cli import run
 from porch_client.errors import (
     BadInput,
+    BrokerAway,
     Conflict,
     NotFound,
     NoWorker,
@@ -270,6 +271,15 @@ class TestWork:
         seen = capsys.readouterr().err
         assert f"--request-id {request_id}` returns the same tasks" in seen
         assert f"porch release --claim {request_id}" in seen
+
+    def test_a_claim_that_never_left_us_needs_no_undoing(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        unsent = BrokerAway("broker_away", "nobody is there", "nothing was sent")
+        unsent.perhaps_sent = False
+        assert FakeSession(claim=unsent).porch("claim") == 3
+        seen = capsys.readouterr().err
+        assert seen == "porch: broker_away: nobody is there; nothing was sent\n"
 
     def test_reports_that_are_refused_are_told_by_their_task(
         self, capsys: pytest.CaptureFixture[str]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from porch_client.drain.command import LONGEST_VARIABLE, ending, environment, fill, last_lines
 from porch_client.errors import (
     AccessDenied,
+    BrokerAway,
     Misconfigured,
     NoWorker,
 )
@@ -232,6 +233,22 @@ class TestTheLoop:
         porch.troubles = {"claim": [AWAY], "release": [AWAY]}
         assert drain(porch, "--", "true") == 3
         assert "porch release --claim" in capfd.readouterr().err
+
+    def test_a_claim_that_never_left_us_is_not_given_back(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{}])
+        unsent = BrokerAway("broker_away", "nobody is there", "nothing was sent")
+        unsent.perhaps_sent = False
+        porch.troubles = {"claim": [unsent]}
+        assert drain(porch, "--", "true") == 3
+        assert porch.named("release") == []
+        assert "porch release" not in capfd.readouterr().err
+
+    def test_no_more_is_claimed_at_once_than_a_coordinator_hands_out(self) -> None:
+        porch = FakePorch([])
+        assert drain(porch, "-j", "1500", "--", "true") == 0
+        assert porch.named("claim")[0][0] == 1_000
 
     def test_a_claim_is_repeated_under_its_name_while_commands_run(self, tmp_path: Path) -> None:
         porch = FakePorch([{"n": 0}, {"n": 1}])

@@ -242,11 +242,13 @@ class Channel:
         again = "it may still be carried out; repeating it is safe"
         if pending.lost is not None:
             sent = again if pending.perhaps_sent else "nothing was sent"
-            return BrokerAway(
+            away = BrokerAway(
                 "broker_away",
                 f"cannot reach the broker at {_shown(self._broker)} ({_root_of(pending.lost)})",
                 f"is it running, and PORCH_BROKER_URL right? {sent}",
             )
+            away.perhaps_sent = pending.perhaps_sent
+            return away
         try:
             state = self._celery().backend.get_task_meta(pending.request_id)["status"]
             waiting = self._waiting(pending.queue)

@@ -500,7 +500,9 @@ def _or_raise(answer: Reported | NotReported) -> Reported:
 
 def _reports(answer: Mapping[str, Any]) -> list[Reported | NotReported]:
     return [
-        NotReported(position, from_wire(sent["error"])) if "error" in sent else Reported(**sent)
+        NotReported(position, from_wire(sent["error"]))
+        if "error" in sent
+        else Reported.from_wire(sent)
         for position, sent in enumerate(answer["results"])
     ]
 

@@ -69,7 +69,12 @@ class Misconfigured(PorchError):
 
 
 class Unreachable(PorchError):
-    """No answer came in time. The request may still be carried out: repeating it is safe."""
+    """No answer came in time. The request may still be carried out: repeating it is safe.
+
+    ``perhaps_sent`` is False where it is certain that it never left us.
+    """
+
+    perhaps_sent = True
 
 
 class BrokerAway(Unreachable):

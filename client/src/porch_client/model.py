@@ -123,6 +123,11 @@ class Reported:
     changed: bool
     lease: int | None = None
 
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> Reported:
+        """What a coordinator sent; one of a later release may have more to say."""
+        return cls(**{name: sent[name] for name in cls.__dataclass_fields__ if name in sent})
+
 
 @dataclass(frozen=True, slots=True)
 class NotReported:

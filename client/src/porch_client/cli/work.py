@@ -70,6 +70,8 @@ def claim(
             emit(record(task))
         sys.stdout.flush()
     except Unreachable as error:
+        if not error.perhaps_sent:
+            raise
         again = f"repeating it with `--request-id {name}` returns the same tasks, {undo}"
         cure = f"{error.cure}; {again}" if error.cure else again
         raise type(error)(error.code, error.message, cure) from None

@@ -6,8 +6,9 @@ runs, and what is over and not yet reported. Where nobody answers it tries again
 stops no command for it: as long as the task is ours, its work is worth finishing, and once it is
 somebody else's, the coordinator refuses our report.
 
-A heartbeat that is refused says that the task was taken from us. Somebody else may have it now, and
-two commands must not work on it: ours is stopped.
+A heartbeat that is refused says that the task was taken from us, unless its own command has
+reported how it ended. Somebody else may have it now, and two commands must not work on it: ours is
+stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 from porch_client.drain.outbox import Pause
 from porch_client.drain.process import Key, Running
 from porch_client.errors import PorchError, Refused
-from porch_client.model import Reported
+from porch_client.model import NotReported, Reported
 
 if TYPE_CHECKING:
     from porch_client.client import Claimed, Porch
@@ -43,6 +44,7 @@ class Watched:
     running: Running | None = None
     refusal: Refused | None = None
     told: bool = False
+    settled: bool = False
 
     @property
     def every(self) -> float:
@@ -166,7 +168,8 @@ class Beating:
         """All that is in hand, when it is time for some of it; nothing when the drain is over."""
         with self._changed:
             while not self._over:
-                batch = [one for one in self._watched.values() if one.refusal is None]
+                watched = self._watched.values()
+                batch = [one for one in watched if one.refusal is None and not one.settled]
                 due = min((one.due for one in batch if one.lease is not None), default=None)
                 if due is None:
                     self._changed.wait()
@@ -184,11 +187,14 @@ class Beating:
             pipeline=batch[0].task.pipeline,
         )
         for one, answer in zip(batch, answers, strict=True):
+            refused = isinstance(answer, NotReported) and isinstance(answer.error, Refused)
+            settled = refused and _has_reported(porch, one.task)
             with self._changed:
                 one.since = max(one.since, asked)
+                one.settled = settled
                 if isinstance(answer, Reported):
                     one.lease = answer.lease
-                elif isinstance(answer.error, Refused):
+                elif isinstance(answer.error, Refused) and not settled:
                     one.refusal = answer.error
             self._stop_if_taken(one)
 
@@ -206,6 +212,12 @@ class Beating:
 
     def _tell_trouble(self, error: PorchError) -> None:
         self._complain(type(error)(error.code, f"heartbeats: {error.message}", error.cure))
+
+
+def _has_reported(porch: Porch, task: Claimed) -> bool:
+    """Whether the command itself has said how its task ended: then it may go on in peace."""
+    now, _ = porch.show(task.task_input_id, version=task.version, pipeline=task.pipeline)
+    return now.attempt == task.attempt and now.status in ("DONE", "FAILED")
 
 
 def about(task: Claimed, error: PorchError) -> PorchError:

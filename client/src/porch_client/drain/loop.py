@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _PARTING = 5.0
 """Seconds to wait for each answer once we are on our way out."""
+_MOST_CLAIMED = 1_000
+"""What a coordinator hands out at once."""
 _HOST_TROUBLE = {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE}
 """Why this host starts no command, whatever the task: no reason to fail one task after another."""
 
@@ -135,7 +137,7 @@ class Drain:
         try:
             with self._stopping.interruptible():
                 claimed = self._porch.claim(
-                    self._plan.batch or self._room(),
+                    min(self._plan.batch or self._room(), _MOST_CLAIMED),
                     pipeline=self._plan.pipeline,
                     version=self._plan.version,
                     job_id=self._plan.job_id,
@@ -144,6 +146,8 @@ class Drain:
         except Interrupted:
             return  # and `_give_back` closes this claim
         except Unreachable as error:
+            if not error.perhaps_sent:
+                held.request_id = None
             if held.running or self.outbox.unsent:
                 # Their reports need an answer anyway: we may as well try again until then.
                 self._pause.begin(error)
