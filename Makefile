@@ -1,12 +1,13 @@
-# porch: `make demo` shows it at work, `make test` checks all of it. Both start on a fresh machine
-# with Python 3.11 or newer: they make .venv and install what constraints.txt pins.
+# porch: `make demo` shows it at work, `make test` checks all of it, `make faults` tries to break it.
+# Each starts on a fresh machine with Python 3.11 or newer: it makes .venv and installs what
+# constraints.txt pins.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test faults lint clean
 
 install: $(INSTALLED)
 
@@ -23,6 +24,13 @@ demo: install
 # Two at once, as most of a test's time is spent waiting for servers to start and stop.
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Strikes porch while it works; `make test` does it once, for a moment. To repeat what was found:
+# make faults SEEDS=1 SEED=1234
+SEEDS ?= 20
+SECONDS ?= 35
+faults: install
+	$(BIN)/python -m tests.faults --seeds $(SEEDS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 lint: install
 	$(BIN)/ruff check .

@@ -121,13 +121,14 @@ class House:
         self.close()
 
     def close(self) -> int:
-        """Stop it with SIGTERM; its exit status. ``output`` is what it printed after its line."""
+        """Stop it with SIGTERM; its exit status. ``output`` is what it printed after its line,
+        ``said`` what it said on standard error."""
         if self.process.stdout is None or self.process.stdout.closed:
             return self.process.returncode
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            self.output, _ = self.process.communicate(timeout=60)
+            self.output, self.said = self.process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
