@@ -21,7 +21,7 @@ from tests.faults.table import show
 @click.option("--seeds", default=20, show_default=True, help="How many runs.")
 @click.option("--seed", type=int, help="Of the first run; the others follow it. Random unless set.")
 @click.option("--seconds", default=35.0, show_default=True, help="Of faults in each run.")
-@click.option("--wrappers", default=4, show_default=True)
+@click.option("--wrappers", default=6, show_default=True)
 def main(seeds: int, seed: int | None, seconds: float, wrappers: int) -> None:
     """Strike porch while it works, and prove afterwards that nothing was lost and nothing doubled.
 

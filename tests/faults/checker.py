@@ -117,7 +117,7 @@ def reports_answered(record: Record, history: History, verified: Counter[str]) -
     for operation in record.of("update", "release", "rerun", "cancel"):
         for (task, attempt, to), result in operation.results:
             made = [e for e in history.said[task, operation.op] if e.to == to]
-            if "error" in result and made:
+            if "error" in result and made and not _may_be_told_late(operation):
                 yield f"{operation.verb} {operation.op} of {task} was refused, and has {made}"
             elif "error" not in result and not history.changes[task, attempt, to]:
                 yield f"{operation.verb} {operation.op}: {task} never was {to} in {attempt}"
@@ -128,6 +128,15 @@ def reports_answered(record: Record, history: History, verified: Counter[str]) -
             made = [e for e in history.said[task, operation.op] if e.to == to]
             if len(made) > 1 or any(event.attempt != attempt for event in made):
                 yield f"{operation.verb} {operation.op} of {task} in {attempt} has {made}"
+
+
+def _may_be_told_late(operation: Operation) -> bool:
+    """Whether it may have happened and be refused when it is asked for again.
+
+    Only claims and updates can be asked again under their request_id; anything else is a new
+    request by then, to a task that has gone on.
+    """
+    return bool(operation.silences) and operation.verb != "update"
 
 
 def unexpected_refusals(record: Record, history: History, verified: Counter[str]) -> Iterator[str]:
@@ -155,6 +164,20 @@ def stale_reports(record: Record, history: History, verified: Counter[str]) -> I
 
 def _said_by_holder(event: Event) -> bool:
     return event.before in ("CLAIMED", "RUNNING") and event.by is not None
+
+
+def late_notes(record: Record, history: History, verified: Counter[str]) -> Iterator[str]:
+    """What is noted as refused was not acknowledged."""
+    acknowledged = {
+        (task, operation.op)
+        for operation in record.of("update")
+        for (task, _, _), result in operation.results
+        if "error" not in result
+    }
+    for event in history.late:
+        verified["late reports noted"] += 1
+        if (event.task, event.message) in acknowledged:
+            yield f"{event} is noted as refused, and was acknowledged"
 
 
 def taken_back_early(
@@ -231,6 +254,7 @@ _RULES: tuple[Rule, ...] = (
     reports_answered,
     unexpected_refusals,
     stale_reports,
+    late_notes,
     stuck_tasks,
     broken_paths,
 )

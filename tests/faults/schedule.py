@@ -40,7 +40,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "refuse connections": _A_WHILE,
     "delay connections": (1.0, 4.0),
     "swallow answers": _A_WHILE,
-    "lose commits": (1.0, 4.0),
+    "lose commits": (3.0, 6.0),
 }
 
 #: What `porch-server up` starts again by itself takes 1, 2, 4 s, and five deaths in a row of a
@@ -55,7 +55,7 @@ _DIES = {
 }
 
 #: Seconds between two blows: often before the last one is healed.
-_GAP = (0.4, 1.6)
+_GAP = (0.5, 1.9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,10 @@ def a_report_of_somebody_who_does_not_hold_it(told: Told) -> None:
     told.events[3] = replace(told.events[3], by=OTHER)
 
 
+def a_report_noted_as_refused_and_acknowledged(told: Told) -> None:
+    told.happen("DONE", "DONE", 1, "d", refused=True)
+
+
 def a_task_taken_back_from_the_living(told: Told) -> None:
     told.run_out(at=2.5)
     del told.operations["r"], told.operations["d"]
@@ -199,6 +203,7 @@ BROKEN: Sequence[tuple[Break, str]] = [
     (a_request_refused_that_nothing_explains, "was refused: forbidden"),
     (a_stale_report_that_was_accepted, "was accepted, while"),
     (a_report_of_somebody_who_does_not_hold_it, "was accepted, while"),
+    (a_report_noted_as_refused_and_acknowledged, "is noted as refused, and was"),
     (a_task_taken_back_from_the_living, "took back what was alive"),
     (a_stuck_task, "is not finished"),
     (a_task_that_waits_for_its_backoff, "is not finished"),
@@ -223,6 +228,19 @@ def test_a_lost_answer_heard_at_the_second_time_is_no_violation() -> None:
     told = Told()
     told.operations["d"].silences.append("no_answer")
     told.operations["d"].answers[:] = [[{"task": KEY, "changed": False}]]
+    assert told.found() == []
+
+
+def test_a_release_may_be_refused_when_it_is_asked_for_again() -> None:
+    told = Told()
+    told.run_out()
+    del told.operations["r"], told.operations["d"]
+    told.events[2] = replace(told.events[2], by=ME, message="g")
+    told.happen("PENDING", "CANCELLED", 1, "k")
+    told.rows[0] = Row(KEY, "CANCELLED", 1)
+    release = told.ask("g", "release", [[KEY, 1, "PENDING"]], [{"error": "illegal_change"}])
+    assert told.found()
+    release.silences.append("no_answer")
     assert told.found() == []
 
 
@@ -275,7 +293,8 @@ def test_a_worker_that_dies_by_itself_is_told_from_one_that_was_killed() -> None
 porch-server: worker.claim died with signal 9; starting it again in 1 s
 porch-server: beat died with exit status 1; starting it again in 1 s
 porch-server: valkey died with exit status 0; starting it again in 1 s
-porch-server: worker.submit died with signal 11; starting it again in 2 s
+porch-server: worker.submit died with exit status 0; starting it again in 2 s
 """
     lines = said.splitlines()
     assert died_by_themselves(said) == [lines[1], lines[3]]
+    assert died_by_themselves(said, excused=1) == [lines[1]]
