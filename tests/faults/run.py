@@ -140,9 +140,11 @@ def _defects(folder: Path) -> list[str]:
 
 
 def _counted(record: Record) -> Counter[tuple[str, str]]:
-    """Definitions, claims and reports by what became of them."""
+    """Definitions, claims and reports by what became of them; and how often they had to be asked
+    for again, since no answer came."""
     counts: Counter[tuple[str, str]] = Counter()
     for operation in record.operations:
+        counts[operation.verb, "asked again"] += len(operation.silences)
         for outcome in _outcomes(operation):
             counts[operation.verb, outcome] += 1
             counts[operation.verb, "attempted"] += 1

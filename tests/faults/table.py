@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tests.faults.run import Result
 
-_OUTCOMES = ("attempted", "acknowledged", "refused", "unknown")
+_OUTCOMES = ("attempted", "acknowledged", "refused", "unknown", "asked again")
 
 
 def show(console: Console, results: Sequence[Result], title: str) -> None:
