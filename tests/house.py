@@ -148,7 +148,8 @@ class House:
     def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement, asked of PostgreSQL behind porch's back."""
         url = self.ready["database_url"].replace("+psycopg2", "")
-        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection = psycopg2.connect(url, connect_timeout=10)
+        with closing(connection), connection.cursor() as cursor:
             cursor.execute(statement, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows

@@ -85,9 +85,12 @@ class Arena:
             return admin.issue_token(pipeline=self.pipeline, description=name)[1]
 
     def redis(self) -> Redis:
-        """The broker itself, behind everybody's back; a command fails at once or within 5 s."""
+        """The broker itself, behind everybody's back; a command fails at once or within 1 s."""
         return Redis.from_url(
-            self.one.ready["broker_url"], socket_timeout=5, retry=Retry(NoBackoff(), 0)
+            self.one.ready["broker_url"],
+            socket_timeout=1,
+            socket_connect_timeout=1,
+            retry=Retry(NoBackoff(), 0),
         )
 
     def process(self, house: House, name: str) -> psutil.Process:

@@ -167,7 +167,9 @@ class Nemesis:
     def terminate_backends(self, blow: Blow) -> None:
         """All sessions of workers, or one in two."""
         every = 1 if blow.pick < 0.5 else 2
-        with closing(psycopg2.connect(self._database_url)) as connection:
+        if self._server("postgres").status() == psutil.STATUS_STOPPED:
+            raise Missed  # it would not answer before it is healed, which is up to us
+        with closing(psycopg2.connect(self._database_url, connect_timeout=3)) as connection:
             connection.autocommit = True
             connection.cursor().execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

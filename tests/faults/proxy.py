@@ -44,6 +44,7 @@ class Proxy:
         self._hold = _bound()
         self.port: int = self._hold.getsockname()[1]
         self._connections: set[_Connection] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -104,18 +105,28 @@ class Proxy:
     async def _close(self) -> None:
         await self._stop_listening()
         await self._abort()
-        while self._connections:
-            await asyncio.sleep(0.01)
+        for task in self._serving:  # one may be connecting to a server that is frozen
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _abort(self, which: Callable[[_Connection], bool] = lambda _: True) -> None:
         for connection in filter(which, list(self._connections)):
             connection.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._pass_on(reader, writer)
+        finally:
+            self._serving.discard(task)
+            writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream = await asyncio.open_connection("127.0.0.1", self.upstream)
         except OSError:
-            writer.transport.abort()
             return
         connection = _Connection(self, (reader, writer), upstream)
         self._connections.add(connection)
@@ -139,12 +150,14 @@ class _Connection:
 
     async def run(self) -> None:
         pumps = {asyncio.create_task(self._requests()), asyncio.create_task(self._answers())}
-        _, left = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in left:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        for _, writer in (self._client, self._server):
-            writer.close()
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            for _, writer in (self._client, self._server):
+                writer.close()
 
     def abort(self) -> None:
         for _, writer in (self._client, self._server):

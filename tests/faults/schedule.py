@@ -81,7 +81,7 @@ def schedule(seed: int, seconds: float) -> list[Blow]:
     deaths: Counter[str] = Counter()
     deck: list[str] = []
     blows: list[Blow] = []
-    at = rng.uniform(*_GAP)
+    at = round(rng.uniform(*_GAP), 2)
     while at < seconds:
         if not deck:
             deck = rng.sample(sorted(FAULTS), len(FAULTS))
@@ -92,6 +92,6 @@ def schedule(seed: int, seconds: float) -> list[Blow]:
             if deaths[dies] > MOST_DEATHS:
                 continue
         lasts = rng.uniform(*FAULTS[fault])
-        blows.append(Blow(round(at, 2), fault, round(lasts, 1), round(rng.random(), 3)))
-        at += rng.uniform(*_GAP)
+        blows.append(Blow(at, fault, round(lasts, 1), rng.random()))
+        at = round(at + rng.uniform(*_GAP), 2)
     return blows

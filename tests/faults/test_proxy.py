@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psycopg2
 import pytest
@@ -107,3 +108,19 @@ def test_a_lost_commit_has_happened(database_url: str) -> None:
             again.cursor().execute(table)
         connection.close()
         again.close()
+
+
+def test_it_closes_while_a_server_does_not_take_a_connection() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        # One fills the queue of a server that accepts nothing; to the others it gives no answer.
+        with Proxy(port) as proxy:
+            waiting = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(4)]
+            time.sleep(0.1)
+        for client in waiting:
+            client.settimeout(5)
+            with suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+            client.close()
