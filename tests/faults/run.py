@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,6 +22,8 @@ from tests.house import run as run_command
 #: Seconds until everything must be worked off after the last fault is healed: a message that was
 #: being restored by a worker that was killed waits for 30 s, its redelivery for more.
 DRAIN_SECONDS = 120.0
+#: Seconds within which `porch-server up` has started again whatever the nemesis has killed.
+_RESTART_SECONDS = 40.0
 
 #: What must not be in a log of ours, whatever happens to the servers.
 _DEFECTS = re.compile(r"a defect of porch|internal_error|Unrecoverable error(?!.*Could not start)")
@@ -102,18 +103,23 @@ def _drained(arena: Arena, wrappers: Wrappers) -> bool:
 
 
 def doctor_clean(house: House) -> list[str]:
-    """What `porch-server doctor` finds wrong with the whole database."""
+    """What `porch-server doctor` finds wrong with the whole database, the broker and the workers.
+
+    Workers may still be waiting to be started again, and beat with them: it is asked until it is
+    content, for a while.
+    """
     if " doctor " not in run_command("porch-server", "--help").stdout:
         return []
-    env = {
-        "PORCH_DATABASE_URL": house.ready["database_url"],
-        "PORCH_BROKER_URL": house.ready["broker_url"],
-        "PORCH_RESULT_URL": house.ready["result_url"],
-    }
-    done: subprocess.CompletedProcess[str] = run_command(
-        "porch-server", "doctor", "--json", env=env
-    )
-    return [] if done.returncode == 0 else [f"doctor says {done.stdout} {done.stderr}"]
+    names = ("database_url", "broker_url", "result_url")
+    env = {f"PORCH_{name.upper()}": house.ready[name] for name in names}
+    deadline = time.monotonic() + _RESTART_SECONDS
+    while True:
+        done = run_command("porch-server", "doctor", "--json", env=env)
+        if done.returncode == 0:
+            return []
+        if time.monotonic() > deadline:
+            return [f"doctor says {done.stdout} {done.stderr}"]
+        time.sleep(1)
 
 
 def died_by_themselves(said: str, excused: int = 0) -> list[str]:
