@@ -108,8 +108,6 @@ def doctor_clean(house: House) -> list[str]:
     Workers may still be waiting to be started again, and beat with them: it is asked until it is
     content, for a while.
     """
-    if " doctor " not in run_command("porch-server", "--help").stdout:
-        return []
     names = ("database_url", "broker_url", "result_url")
     env = {f"PORCH_{name.upper()}": house.ready[name] for name in names}
     deadline = time.monotonic() + _RESTART_SECONDS

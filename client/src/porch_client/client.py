@@ -58,7 +58,8 @@ class Porch:
 
     Every method raises errors.Refused when a rule says no, and errors.Unreachable when no answer
     came within ``timeout`` seconds; the request may then still be carried out, and repeating it is
-    safe. ``pipeline`` may be left out where the token is of one pipeline, and ``version`` where the
+    safe, best with the same ``request_id`` (a UUID of your own) where a method takes one: then it is
+    answered as the first would have been. ``pipeline`` may be left out where the token is of one pipeline, and ``version`` where the
     pipeline has just one.
     """
 
@@ -250,6 +251,7 @@ class Porch:
         claim: str | None = None,
         pipeline: str | None = None,
         message: str | None = None,
+        request_id: str | None = None,
     ) -> list[Reported | NotReported]:
         """Give tasks back; they are PENDING again.
 
@@ -258,7 +260,10 @@ class Porch:
         """
         named = [_held(held) for held in tasks]
         body = {"pipeline": pipeline, "tasks": named, "claim": claim, "message": message}
-        return _reports(self._ask("release", "porch.claim", body, about=f"n={len(named)}"))
+        about = f"n={len(named)}"
+        return _reports(
+            self._ask("release", "porch.claim", body, about=about, request_id=request_id)
+        )
 
     def rerun(
         self,
@@ -267,13 +272,14 @@ class Porch:
         pipeline: str | None = None,
         reason: str | None = None,
         force: bool = False,
+        request_id: str | None = None,
     ) -> Sequence[Reported | NotReported]:
         """Make finished work PENDING again, where it is still in the status and attempt you saw.
 
         ``force`` and a ``reason`` are needed for what is DONE.
         """
         more = {"pipeline": pipeline, "reason": reason, "force": force}
-        return self._decide("rerun", decisions, more)
+        return self._decide("rerun", decisions, more, request_id)
 
     def cancel(
         self,
@@ -281,9 +287,11 @@ class Porch:
         *,
         pipeline: str | None = None,
         reason: str | None = None,
+        request_id: str | None = None,
     ) -> Sequence[Reported | NotReported]:
         """Cancel work that is not finished, where it is still in the status and attempt you saw."""
-        return self._decide("cancel", decisions, {"pipeline": pipeline, "reason": reason})
+        more = {"pipeline": pipeline, "reason": reason}
+        return self._decide("cancel", decisions, more, request_id)
 
     # Looking --------------------------------------------------------------------------------
 
@@ -415,11 +423,15 @@ class Porch:
         return self._channel.ask(pending)
 
     def _decide(
-        self, verb: str, decisions: Iterable[Decision], more: Mapping[str, Any]
+        self,
+        verb: str,
+        decisions: Iterable[Decision],
+        more: Mapping[str, Any],
+        request_id: str | None,
     ) -> Sequence[Reported | NotReported]:
         tasks = [asdict(decision) for decision in decisions]
-        body = {**more, "tasks": tasks}
-        return _reports(self._ask(verb, "porch.update", body, about=f"n={len(tasks)}"))
+        body, about = {**more, "tasks": tasks}, f"n={len(tasks)}"
+        return _reports(self._ask(verb, "porch.update", body, about=about, request_id=request_id))
 
     def _pipelines(self, verb: str, body: Mapping[str, Any]) -> Sequence[Pipeline]:
         answer = self._ask(verb, "porch.query", body)
