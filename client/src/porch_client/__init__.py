@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from porch_client.client import Claimed, Porch
+    from porch_client.claimed import Claimed
+    from porch_client.client import Porch
     from porch_client.errors import PorchError
     from porch_client.model import (
         Change,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Porch": "client",
-    "Claimed": "client",
+    "Claimed": "claimed",
     "PorchError": "errors",
     "Change": "model",
     "Decision": "model",

@@ -11,56 +11,41 @@ with Porch(broker="redis://...", token="...") as porch:
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from hashlib import sha256
+from dataclasses import asdict
 from typing import Any, overload
 
+from porch_client.administering import Administering
 from porch_client.channel import Channel
+from porch_client.claimed import Claimed, Held
 from porch_client.errors import Misconfigured, Unreachable, from_wire
 from porch_client.flushing import Flush
 from porch_client.model import (
     Change,
     Decision,
-    Event,
     Flushed,
     NotRegistered,
     NotReported,
-    Pipeline,
     Registered,
     Reported,
     Spooled,
     Task,
-    Token,
 )
 from porch_client.settings import Settings
 from porch_client.spool import Spool
 from porch_client.submission import WINDOW, Answer, Submission
 
-
-class Unchanged:
-    """Says of a policy: leave it as it is."""
-
-
-UNCHANGED = Unchanged()
-
-#: A task as named to heartbeat and release: (task_input_id or prefix, attempt, version).
-Held = tuple[str, int | None, str | None]
-
 Folder = str | os.PathLike[str]
 
-_PAGE = 1_000
 
-
-class Porch:
+class Porch(Administering):
     """One connection to porch. It belongs to one thread; a process may have several.
 
     Every method raises errors.Refused when a rule says no, and errors.Unreachable when no answer
     came within ``timeout`` seconds; the request may then still be carried out, and repeating it is
-    safe, best with the same ``request_id`` (a UUID of your own) where a method takes one: then it is
-    answered as the first would have been. ``pipeline`` may be left out where the token is of one pipeline, and ``version`` where the
-    pipeline has just one.
+    safe. With the same ``request_id`` (a UUID of your own), where a method takes one, the repeat is
+    answered as the first would have been. ``pipeline`` may be left out where the token is of one
+    pipeline, and ``version`` where the pipeline has just one.
     """
 
     def __init__(
@@ -71,7 +56,7 @@ class Porch:
         result: str | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self._channel = Channel(broker, result, token, timeout)
+        super().__init__(Channel(broker, result, token, timeout))
 
     @classmethod
     def from_environment(cls) -> Porch:
@@ -95,12 +80,6 @@ class Porch:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Give up the connections; the next call makes new ones."""
-        self._channel.close()
-
-    # Work -----------------------------------------------------------------------------------
 
     def submit(
         self,
@@ -293,135 +272,6 @@ class Porch:
         more = {"pipeline": pipeline, "reason": reason}
         return self._decide("cancel", decisions, more, request_id)
 
-    # Looking --------------------------------------------------------------------------------
-
-    def show(
-        self, task: str, *, version: str | None = None, pipeline: str | None = None
-    ) -> tuple[Task, list[Event]]:
-        """One task with its events, oldest first. ``task`` may be a prefix."""
-        body = {"pipeline": pipeline, "version": version, "task": task}
-        answer = self._ask("show", "porch.query", body)
-        return Task.from_wire(answer["task"]), [Event.from_wire(e) for e in answer["events"]]
-
-    def list(
-        self,
-        *,
-        pipeline: str | None = None,
-        version: str | None = None,
-        status: Sequence[str] = (),
-        since: str | None = None,
-        text: str | None = None,
-        message: str | None = None,
-        stale: int | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Task]:
-        """The tasks that fit, in order of registration, fetched page by page.
-
-        ``since``: changed at or after this time (ISO 8601 with offset); ``text``: in the input;
-        ``message``: in the last message, where % stands for anything; ``stale``: held by somebody
-        who was not heard of for so many seconds, and has no lease that runs.
-        """
-        body = _search(pipeline, version, status, since, text, message, stale)
-        after: int | None = 0
-        while after is not None and (limit is None or limit > 0):
-            size = _PAGE if limit is None else min(_PAGE, limit)
-            page = self._ask("list", "porch.query", {**body, "after": after, "limit": size})
-            yield from (Task.from_wire(sent) for sent in page["tasks"])
-            after = page["next"]
-            limit = None if limit is None else limit - len(page["tasks"])
-
-    def count(
-        self,
-        *,
-        pipeline: str | None = None,
-        version: str | None = None,
-        status: Sequence[str] = (),
-        since: str | None = None,
-        text: str | None = None,
-        message: str | None = None,
-        stale: int | None = None,
-    ) -> dict[str, int]:
-        """How many tasks fit, per status; statuses with none are left out."""
-        body = _search(pipeline, version, status, since, text, message, stale)
-        counts: dict[str, int] = self._ask("count", "porch.query", body)["counts"]
-        return counts
-
-    def pipelines(self) -> Sequence[Pipeline]:
-        """All pipelines, with their tasks counted."""
-        return self._pipelines("pipelines", {})
-
-    def pipeline(self, name: str) -> Pipeline:
-        """One pipeline, with its tasks counted."""
-        return self._pipelines("pipelines", {"pipeline": name})[0]
-
-    # Administration -------------------------------------------------------------------------
-
-    def register_pipeline(self, name: str, *, uri: str, version: str) -> Pipeline:
-        """Add a pipeline (admin). The same again is no error."""
-        body = {"pipeline": name, "uri": uri, "version": version}
-        return self._pipelines("register_pipeline", body)[0]
-
-    def add_version(self, name: str, version: str) -> Pipeline:
-        """Add a version to a pipeline (admin)."""
-        return self._pipelines("add_version", {"pipeline": name, "version": version})[0]
-
-    def set_policy(
-        self,
-        name: str,
-        *,
-        lease: int | Unchanged | None = UNCHANGED,
-        max_attempts: int | Unchanged | None = UNCHANGED,
-        retry: int | Unchanged | None = UNCHANGED,
-        identity: str | Unchanged = UNCHANGED,
-    ) -> Pipeline:
-        """Set policies of a pipeline (admin); None for none.
-
-        ``lease`` and ``retry`` (the wait before the second attempt, doubled with each) in seconds.
-        """
-        given = {
-            "lease": lease,
-            "max_attempts": max_attempts,
-            "retry": retry,
-            "identity": identity,
-        }
-        body = {word: value for word, value in given.items() if not isinstance(value, Unchanged)}
-        return self._pipelines("set_policy", {"pipeline": name, **body})[0]
-
-    def issue_token(self, *, pipeline: str | None, description: str) -> tuple[Token, str]:
-        """A new token and its secret (admin); no pipeline makes it an admin token.
-
-        The secret is made here, and only its SHA-256 travels: nobody can ask for it again.
-        """
-        secret = secrets.token_hex(16)
-        body = {
-            "pipeline": pipeline,
-            "digest": sha256(secret.encode()).hexdigest(),
-            "description": description,
-        }
-        return self._tokens("issue_token", body)[0], secret
-
-    def tokens(self, *, pipeline: str | None = None) -> Sequence[Token]:
-        """The tokens of a pipeline, or all (admin); never their secrets."""
-        return self._tokens("tokens", {"pipeline": pipeline})
-
-    def revoke_token(self, token_id: int) -> Token:
-        """Make a token worthless from now on (admin)."""
-        return self._tokens("revoke_token", {"token_id": token_id})[0]
-
-    # ----------------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        verb: str,
-        queue: str,
-        body: Mapping[str, Any],
-        *,
-        about: str = "",
-        request_id: str | None = None,
-    ) -> dict[str, Any]:
-        pending = self._channel.prepare(verb, queue, body, about=about, request_id=request_id)
-        return self._channel.ask(pending)
-
     def _decide(
         self,
         verb: str,
@@ -432,82 +282,6 @@ class Porch:
         tasks = [asdict(decision) for decision in decisions]
         body, about = {**more, "tasks": tasks}, f"n={len(tasks)}"
         return _reports(self._ask(verb, "porch.update", body, about=about, request_id=request_id))
-
-    def _pipelines(self, verb: str, body: Mapping[str, Any]) -> Sequence[Pipeline]:
-        answer = self._ask(verb, "porch.query", body)
-        return [Pipeline.from_wire(sent) for sent in answer["pipelines"]]
-
-    def _tokens(self, verb: str, body: Mapping[str, Any]) -> Sequence[Token]:
-        return [Token.from_wire(sent) for sent in self._ask(verb, "porch.query", body)["tokens"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A task in our hands, in one attempt. Reports carry the attempt, so a late one is refused."""
-
-    task: Task
-    _porch: Porch = field(repr=False, compare=False)
-
-    @property
-    def pipeline(self) -> str:
-        return self.task.pipeline
-
-    @property
-    def version(self) -> str:
-        return self.task.version
-
-    @property
-    def task_input_id(self) -> str:
-        return self.task.task_input_id
-
-    @property
-    def task_input(self) -> dict[str, Any]:
-        return self.task.task_input
-
-    @property
-    def attempt(self) -> int:
-        return self.task.attempt
-
-    def running(self, message: str | None = None) -> Reported:
-        """Report that work has begun."""
-        return self._report("RUNNING", message)
-
-    def done(self, message: str | None = None) -> Reported:
-        """Report success."""
-        return self._report("DONE", message)
-
-    def failed(self, message: str | None = None, *, permanent: bool = False) -> Reported:
-        """Report failure; the message is what explains it later.
-
-        ``permanent``: it would only fail again, so it is not tried again by itself.
-        """
-        return self._report("FAILED", message, permanent=permanent)
-
-    def heartbeat(self) -> Reported:
-        """Say that we are alive: extends the lease."""
-        return _or_raise(self._porch.heartbeat([self._held], pipeline=self.pipeline)[0])
-
-    def release(self, message: str | None = None) -> Reported:
-        """Give it back unfinished."""
-        return _or_raise(
-            self._porch.release([self._held], pipeline=self.pipeline, message=message)[0]
-        )
-
-    @property
-    def _held(self) -> Held:
-        return (self.task_input_id, self.attempt, self.version)
-
-    def _report(self, status: str, message: str | None, *, permanent: bool = False) -> Reported:
-        change = Change(
-            self.task_input_id, status, self.attempt, message, self.version, permanent=permanent
-        )
-        return _or_raise(self._porch.update([change], pipeline=self.pipeline)[0])
-
-
-def _or_raise(answer: Reported | NotReported) -> Reported:
-    if isinstance(answer, NotReported):
-        raise answer.error
-    return answer
 
 
 def _reports(answer: Mapping[str, Any]) -> list[Reported | NotReported]:
@@ -522,23 +296,3 @@ def _reports(answer: Mapping[str, Any]) -> list[Reported | NotReported]:
 def _held(held: Held) -> dict[str, Any]:
     task, attempt, version = held
     return {"task": task, "attempt": attempt, "version": version}
-
-
-def _search(
-    pipeline: str | None,
-    version: str | None,
-    status: Sequence[str],
-    since: str | None,
-    text: str | None,
-    message: str | None,
-    stale: int | None,
-) -> dict[str, Any]:
-    return {
-        "pipeline": pipeline,
-        "version": version,
-        "status": list(status),
-        "since": since,
-        "text": text,
-        "message": message,
-        "stale": stale,
-    }

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from porch_client.client import Porch
 
 
-#: What writing may meet, and nothing else that a command does.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Root(click.Group):
@@ -61,21 +60,25 @@ class Root(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in _NO_ROOM
-            if full or isinstance(error, BrokenPipeError):
-                ctx.exit(_no_room(error))
+            if isinstance(error, OSError) and _no_room(error):
+                ctx.exit(_no_more(error))
             if sys.flags.dev_mode:
                 raise
             complain(_defect(error))
             ctx.exit(70)
 
 
-def _no_room(error: Exception) -> int:
+def _no_room(error: OSError) -> bool:
+    """Whether this is what writing may meet, and nothing else that a command does."""
+    return isinstance(error, BrokenPipeError) or error.errno in _FULL
+
+
+def _no_more(error: OSError) -> int:
     """The exit code when stdout takes no more: silent for a reader that went away."""
     gone = isinstance(error, BrokenPipeError)
     if not gone:
         cure = "make room; `porch list` and `porch show` tell what has happened"
-        complain(PorchError("cannot_write", f"stdout: {error}", cure))
+        complain(PorchError("cannot_write", f"stdout: {error.strerror}", cure))
     # What is still buffered has nowhere to go; Python would complain of it at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141 if gone else 74

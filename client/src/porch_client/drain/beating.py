@@ -27,7 +27,8 @@ from porch_client.errors import PorchError, Refused
 from porch_client.model import NotReported, Reported
 
 if TYPE_CHECKING:
-    from porch_client.client import Claimed, Porch
+    from porch_client.claimed import Claimed
+    from porch_client.client import Porch
 
 _SHORTEST_BEAT = 0.2
 _SHORTEST_TRY, _LONGEST_TRY = 1.0, 5.0

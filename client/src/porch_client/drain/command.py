@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from porch_client.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from porch_client.client import Claimed
+    from porch_client.claimed import Claimed
 
 LONGEST_VARIABLE = 128 * 1024 - 1
 """Linux refuses to start a command with a longer `NAME=value` (MAX_ARG_STRLEN): such a variable is

@@ -14,7 +14,8 @@ from porch_client.drain.process import Key, Running
 from porch_client.errors import PorchError
 
 if TYPE_CHECKING:
-    from porch_client.client import Claimed, Porch
+    from porch_client.claimed import Claimed
+    from porch_client.client import Porch
 
 
 class Held:

@@ -35,7 +35,8 @@ from porch_client.errors import Misconfigured, NoAnswer, PorchError, Unreachable
 from porch_client.model import Change, NotReported, Reported
 
 if TYPE_CHECKING:
-    from porch_client.client import Claimed, Porch
+    from porch_client.claimed import Claimed
+    from porch_client.client import Porch
 
 _PARTING = 5.0
 """Seconds to wait for each answer once we are on our way out."""

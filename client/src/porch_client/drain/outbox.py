@@ -13,7 +13,7 @@ from porch_client.errors import PorchError, Unreachable
 from porch_client.model import Change, NotReported, Reported
 
 if TYPE_CHECKING:
-    from porch_client.client import Claimed
+    from porch_client.claimed import Claimed
 
 Answers = list[Reported | NotReported]
 Update = Callable[[Sequence[Change]], Answers]

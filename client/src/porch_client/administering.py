@@ -1,0 +1,77 @@
+"""The methods of `Porch` for administrators: pipelines, policies and tokens."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from porch_client.looking import Looking
+from porch_client.model import Pipeline, Token
+
+
+class Unchanged:
+    """Says of a policy: leave it as it is."""
+
+
+UNCHANGED = Unchanged()
+
+
+class Administering(Looking):
+    """What takes an admin token."""
+
+    def register_pipeline(self, name: str, *, uri: str, version: str) -> Pipeline:
+        """Add a pipeline (admin). The same again is no error."""
+        body = {"pipeline": name, "uri": uri, "version": version}
+        return self._pipelines("register_pipeline", body)[0]
+
+    def add_version(self, name: str, version: str) -> Pipeline:
+        """Add a version to a pipeline (admin)."""
+        return self._pipelines("add_version", {"pipeline": name, "version": version})[0]
+
+    def set_policy(
+        self,
+        name: str,
+        *,
+        lease: int | Unchanged | None = UNCHANGED,
+        max_attempts: int | Unchanged | None = UNCHANGED,
+        retry: int | Unchanged | None = UNCHANGED,
+        identity: str | Unchanged = UNCHANGED,
+    ) -> Pipeline:
+        """Set policies of a pipeline (admin); None for none.
+
+        ``lease`` and ``retry`` (the wait before the second attempt, doubled with each) in seconds.
+        """
+        given = {
+            "lease": lease,
+            "max_attempts": max_attempts,
+            "retry": retry,
+            "identity": identity,
+        }
+        body = {word: value for word, value in given.items() if not isinstance(value, Unchanged)}
+        return self._pipelines("set_policy", {"pipeline": name, **body})[0]
+
+    def issue_token(self, *, pipeline: str | None, description: str) -> tuple[Token, str]:
+        """A new token and its secret (admin); no pipeline makes it an admin token.
+
+        The secret is made here, and only its SHA-256 travels: nobody can ask for it again.
+        """
+        secret = secrets.token_hex(16)
+        body = {
+            "pipeline": pipeline,
+            "digest": sha256(secret.encode()).hexdigest(),
+            "description": description,
+        }
+        return self._tokens("issue_token", body)[0], secret
+
+    def tokens(self, *, pipeline: str | None = None) -> Sequence[Token]:
+        """The tokens of a pipeline, or all (admin); never their secrets."""
+        return self._tokens("tokens", {"pipeline": pipeline})
+
+    def revoke_token(self, token_id: int) -> Token:
+        """Make a token worthless from now on (admin)."""
+        return self._tokens("revoke_token", {"token_id": token_id})[0]
+
+    def _tokens(self, verb: str, body: Mapping[str, Any]) -> Sequence[Token]:
+        return [Token.from_wire(sent) for sent in self._ask(verb, "porch.query", body)["tokens"]]
