@@ -1,50 +1,22 @@
-"""What happens by itself: leases that run out, retries, and reports that come too late."""
+"""What happens by itself: leases that run out, and retries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from coordinator.errors import BadRequest, IllegalChange, StaleAttempt
-from coordinator.model import Event, Swept, Task
-from coordinator.requests import Name, Policy, Report, Reported, Search
+from coordinator.errors import BadRequest
+from coordinator.model import Swept, Task
+from coordinator.requests import Name, Policy, Report
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from tests.factories import admin, caller, definitions, let_time_pass, pipeline, submit
+from tests.leased import LEASE, events, leased, now, say, sweep
 
 S = Status
-LEASE = 3_600
-
-
-def leased(porch: Coordinator, n: int = 1, **policy: int) -> tuple[str, str, list[Task]]:
-    """A pipeline with a lease, a token for it, and tasks that are claimed."""
-    name, secret = pipeline(porch)
-    porch.set_policy(caller(admin(porch)), name, Policy(lease=LEASE, **policy))
-    submit(porch, secret, definitions(n))
-    return name, secret, porch.claim(caller(secret), n)
-
-
-def sweep(porch: Coordinator, **bounds: int) -> Swept:
-    return porch.sweep(uuid4(), **bounds)
-
-
-def say(
-    porch: Coordinator, secret: str, task: Task, status: Status, **more: bool | str
-) -> Reported | object:
-    name = Name(task.task_input_id, attempt=task.attempt)
-    return porch.update(caller(secret), [Report(name, status, **more)])[0]  # type: ignore[arg-type]
-
-
-def events(porch: Coordinator, secret: str, task: Task) -> list[Event]:
-    return porch.show(caller(secret), Name(task.task_input_id))[1]
-
-
-def now(porch: Coordinator, secret: str, task: Task) -> Task:
-    return porch.show(caller(secret), Name(task.task_input_id))[0]
 
 
 class TestALease:
@@ -174,92 +146,6 @@ class TestASweep:
                 assert f"Index Scan using task_{column}" in lines
 
 
-class TestALateReport:
-    @pytest.fixture
-    def overtaken(self, porch: Coordinator) -> tuple[str, Task]:
-        """A token, and a task as its first holder has it, which a second one holds by now."""
-        _, secret, (task,) = leased(porch)
-        let_time_pass(porch, LEASE + 1)
-        sweep(porch)
-        porch.claim(caller(secret), 1)
-        return secret, task
-
-    @pytest.mark.parametrize("status", [S.RUNNING, S.DONE, S.FAILED])
-    def test_changes_nothing_and_is_noted(
-        self, porch: Coordinator, overtaken: tuple[str, Task], status: Status
-    ) -> None:
-        secret, task = overtaken
-        before = now(porch, secret, task)
-        assert isinstance(say(porch, secret, task, status, message="done at last"), StaleAttempt)
-        assert now(porch, secret, task) == before
-        last = events(porch, secret, task)[-1]
-        assert last.refused
-        assert (last.to_status, last.attempt, last.message) == (status, 1, "done at last")
-        assert last.from_status is S.CLAIMED
-
-    def test_may_be_a_heartbeat(self, porch: Coordinator, overtaken: tuple[str, Task]) -> None:
-        secret, task = overtaken
-        (answer,) = porch.heartbeat(caller(secret), [Name(task.task_input_id, attempt=1)])
-        assert isinstance(answer, StaleAttempt)
-        last = events(porch, secret, task)[-1]
-        assert (last.refused, last.attempt, last.message) == (True, 1, "heartbeat")
-
-    def test_may_be_a_release(self, porch: Coordinator, overtaken: tuple[str, Task]) -> None:
-        secret, task = overtaken
-        (answer,) = porch.release(caller(secret), [Name(task.task_input_id, attempt=1)])
-        assert isinstance(answer, StaleAttempt)
-        assert now(porch, secret, task).status is S.CLAIMED
-        assert events(porch, secret, task)[-1].refused
-
-    def test_is_late_also_before_somebody_else_has_the_task(self, porch: Coordinator) -> None:
-        _, secret, (task,) = leased(porch)
-        let_time_pass(porch, LEASE + 1)
-        sweep(porch)
-        assert isinstance(say(porch, secret, task, S.DONE), StaleAttempt)
-        assert now(porch, secret, task).status is S.PENDING
-        assert events(porch, secret, task)[-1].refused
-
-    def test_is_noted_once_an_hour(self, porch: Coordinator, overtaken: tuple[str, Task]) -> None:
-        secret, task = overtaken
-
-        def noted() -> int:
-            return sum(event.refused for event in events(porch, secret, task))
-
-        for _ in range(5):
-            say(porch, secret, task, S.RUNNING)
-            porch.heartbeat(caller(secret), [Name(task.task_input_id, attempt=1)])
-        assert noted() == 1
-        let_time_pass(porch, 3_700)
-        say(porch, secret, task, S.RUNNING)
-        assert noted() == 2
-
-    def test_delivered_twice_is_noted_once(
-        self, porch: Coordinator, overtaken: tuple[str, Task]
-    ) -> None:
-        secret, task = overtaken
-        who, sent = caller(secret), [Report(Name(task.task_input_id, attempt=1), S.DONE)]
-        porch.update(who, sent)
-        let_time_pass(porch, 3_700)
-        assert isinstance(porch.update(who, sent)[0], StaleAttempt)
-        assert sum(event.refused for event in events(porch, secret, task)) == 1
-
-    def test_does_not_stand_in_for_the_same_report_of_the_holder(
-        self, porch: Coordinator, overtaken: tuple[str, Task]
-    ) -> None:
-        secret, task = overtaken
-        names = [Name(task.task_input_id, attempt=n) for n in (1, 2)]
-        late, good = porch.update(caller(secret), [Report(name, S.DONE) for name in names])
-        assert isinstance(late, StaleAttempt)
-        assert isinstance(good, Reported)
-        assert now(porch, secret, task).status is S.DONE
-
-    def test_of_a_cancelled_task_is_refused_as_what_it_is(self, porch: Coordinator) -> None:
-        _, secret, (task,) = leased(porch, max_attempts=1)
-        let_time_pass(porch, LEASE + 1)
-        sweep(porch)
-        assert isinstance(say(porch, secret, task, S.DONE), IllegalChange)
-
-
 class TestARetry:
     def failing(self, porch: Coordinator, **more: bool) -> tuple[str, Task]:
         """A token, and a task that failed in a pipeline that tries three times."""
@@ -338,74 +224,6 @@ class TestARetry:
         porch.set_policy(caller(boss), name, Policy(retry=60, max_attempts=2))
         with pytest.raises(BadRequest, match="for ever"):
             porch.set_policy(caller(boss), name, Policy(max_attempts=None))
-
-
-class TestStaleWork:
-    def stale(self, porch: Coordinator, secret: str, seconds: int = 0) -> int:
-        return len(porch.tasks(caller(secret), Search(stale=seconds), after=0, limit=10))
-
-    def test_is_held_without_a_lease_and_not_heard_of(self, porch: Coordinator) -> None:
-        _, secret = pipeline(porch)
-        submit(porch, secret, definitions(2))
-        porch.claim(caller(secret), 1)
-        assert (self.stale(porch, secret), self.stale(porch, secret, 3_600)) == (1, 0)
-        let_time_pass(porch, 3_601)
-        assert self.stale(porch, secret, 3_600) == 1
-
-    def test_is_not_what_a_lease_vouches_for(self, porch: Coordinator) -> None:
-        _, secret, _ = leased(porch)
-        assert self.stale(porch, secret) == 0
-        let_time_pass(porch, LEASE + 1)
-        assert self.stale(porch, secret) == 1
-
-
-class TestMessages:
-    @pytest.mark.parametrize(
-        ("pattern", "found"),
-        [
-            ("No space", 1),
-            ("no SPACE left", 1),
-            ("bgzip%device", 1),
-            ("exit 1%2", 0),
-            ("100_", 1),
-            ("1000", 0),
-            ("\\", 0),
-            ("nothing of the kind", 0),
-        ],
-    )
-    def test_of_the_last_change_are_searched(
-        self, porch: Coordinator, pattern: str, found: int
-    ) -> None:
-        _, secret = pipeline(porch)
-        submit(porch, secret, definitions(2))
-        task, _ = porch.claim(caller(secret), 2)
-        say(porch, secret, task, S.FAILED, message="exit 1: bgzip: No space left on device (100_)")
-        assert sum(porch.count(caller(secret), Search(message=pattern)).values()) == found
-
-
-class TestAJob:
-    def test_is_shown_with_what_it_claimed(self, porch: Coordinator) -> None:
-        _, secret = pipeline(porch)
-        submit(porch, secret, definitions(1))
-        (task,) = porch.claim(caller(secret), 1, job_id="12345[7]")
-        assert task.job_id == "12345[7]"
-        assert events(porch, secret, task)[-1].job_id == "12345[7]"
-
-    def test_may_be_told_with_a_report(self, porch: Coordinator) -> None:
-        _, secret = pipeline(porch)
-        submit(porch, secret, definitions(1))
-        (task,) = porch.claim(caller(secret), 1)
-        say(porch, secret, task, S.RUNNING, job_id="99")
-        say(porch, secret, task, S.FAILED)
-        assert now(porch, secret, task).job_id == "99"
-
-    def test_is_that_of_the_last_claim(self, porch: Coordinator) -> None:
-        _, secret = pipeline(porch)
-        submit(porch, secret, definitions(1))
-        (task,) = porch.claim(caller(secret), 1, job_id="1")
-        porch.release(caller(secret), [Name(task.task_input_id)])
-        (again,) = porch.claim(caller(secret), 1)
-        assert again.job_id is None
 
 
 def test_time_is_the_databases(porch: Coordinator) -> None:

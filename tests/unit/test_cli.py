@@ -7,19 +7,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from porch_client import render
-from porch_client.cli import run
 from porch_client.errors import (
     BadInput,
     BrokerAway,
-    Conflict,
     NotFound,
     NoWorker,
     PorchError,
@@ -27,66 +24,19 @@ from porch_client.errors import (
     StaleAttempt,
 )
 from porch_client.model import (
-    Decision,
     Event,
     NotRegistered,
     NotReported,
     Pipeline,
     Registered,
     Reported,
-    Task,
     Token,
 )
+from tests.fake_session import ID, TASK, UUID, FakeSession, lines
 
-ID = "015abd7f" + "0" * 56
-UUID = "3c1f6b0e-9a5f-4a51-8a43-0a54b1f6a7d1"
-TASK = Task(
-    "cardinal",
-    "1.0",
-    ID,
-    {"Run": "ERR4182369", "LibraryLayout": "SINGLE"},
-    "FAILED",
-    2,
-    0,
-    "2026-11-24T16:04:11+00:00",
-    "2026-11-24T16:04:15+00:00",
-    None,
-)
 PIPELINE = Pipeline(
     "cardinal", "uri", ("1.0",), "version", 7200, None, None, {"PENDING": 6200}, 90.0
 )
-
-
-class FakeSession:
-    """Answers every verb by what a test has put there: a value, or an error to raise."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self.timeout: float | None = None
-
-    def __enter__(self) -> FakeSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __getattr__(self, verb: str) -> Any:
-        def call(*args: Any, **options: Any) -> Any:
-            self.calls.append((verb, args, options))
-            answer = self.answers[verb]
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer(*args, **options) if callable(answer) else answer
-
-        return call
-
-    def porch(self, *arguments: str) -> int:
-        def connect(timeout: float | None) -> Any:
-            self.timeout = timeout
-            return self
-
-        return run(arguments, connect=connect)
 
 
 class FakeRegister:
@@ -107,10 +57,6 @@ class FakeRegister:
                 continue
             yield Registered(position, key, "PENDING", key not in self.known)
             self.known.add(key)
-
-
-def lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 class TestSubmit:
@@ -342,100 +288,6 @@ class TestWork:
         assert session.calls[0][1][0][0].permanent
         assert session.porch("update", "015a", "--status", "DONE", "--permanent") == 2
         assert "--permanent is said of a failure" in capsys.readouterr().err
-
-
-class TestDecisions:
-    KNOWN = ("--status", "FAILED", "--attempt", "2")
-
-    @pytest.mark.parametrize("verb", ["rerun", "cancel"])
-    def test_what_was_seen_is_what_is_changed(
-        self, verb: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        changed = Reported(ID, "1.0", "PENDING", 2, True)
-        session = FakeSession(show=(TASK, []), **{verb: [changed]})
-        assert session.porch(verb, "015a", "--reason", "disk full") == 0
-        _, (decisions,), _ = session.calls[1]
-        assert decisions == [Decision(ID, "FAILED", 2, "1.0")]
-        assert capsys.readouterr().err == "  015abd7f0000  FAILED  attempt 2\n"
-
-    def test_a_status_and_attempt_given_are_not_looked_up(self) -> None:
-        session = FakeSession(rerun=[Reported(ID, "1.0", "PENDING", 2, True)])
-        session.porch("rerun", "015a", *self.KNOWN)
-        assert [verb for verb, _, _ in session.calls] == ["rerun"]
-
-    def test_one_refused_re_run_does_not_keep_the_others_back(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        conflict = Conflict("status_changed", "it is RUNNING now", "look again")
-        results = [NotReported(0, conflict), Reported(ID, "1.0", "PENDING", 2, True)]
-        session = FakeSession(rerun=results)
-        assert session.porch("rerun", "bad", "015a", *self.KNOWN) == 1
-        seen = capsys.readouterr()
-        assert "porch: status_changed: bad: it is RUNNING now; look again" in seen.err
-        assert lines(seen.out)[1]["task_input_id"] == ID
-
-    def test_one_that_cannot_be_looked_up_does_not_keep_the_others_back(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        def show(task: str, **_: Any) -> Any:
-            if task == "bad":
-                raise NotFound("unknown_task", 'no task "bad"', "look")
-            return TASK, []
-
-        session = FakeSession(show=show, rerun=[Reported(ID, "1.0", "PENDING", 2, True)])
-        assert session.porch("rerun", "bad", "015a") == 1
-        assert [line.get("task_input_id") for line in lines(capsys.readouterr().out)] == [None, ID]
-
-    def matching(self, n: int) -> FakeSession:
-        tasks = [replace(TASK, task_input_id=f"{i:064x}") for i in range(n)]
-
-        def rerun(decisions: Sequence[Decision], **_: Any) -> list[Reported]:
-            return [Reported(d.task, "1.0", "PENDING", d.attempt, True) for d in decisions]
-
-        return FakeSession(list=tasks, rerun=rerun)
-
-    def test_all_that_match_are_changed_as_they_were_seen(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        session = self.matching(1_200)
-        argv = ("rerun", "--status", "FAILED", "--message-like", "No space", "--yes")
-        assert session.porch(*argv) == 0
-        (_, _, where), *batches = session.calls
-        assert (where["status"], where["message"]) == (("FAILED",), "No space")
-        changed = [decision for _, (decisions,), _ in batches for decision in decisions]
-        assert [decision.task for decision in changed] == [f"{i:064x}" for i in range(1_200)]
-        assert {(d.status, d.attempt, d.version) for d in changed} == {("FAILED", 2, "1.0")}
-        seen = capsys.readouterr()
-        assert len(lines(seen.out)) == 1_200
-        assert "... and 1,195 more" in seen.err
-        assert seen.err.endswith("  1,200 tasks FAILED -> PENDING: 1,200 done\n")
-
-    def test_nothing_is_changed_where_nobody_can_be_asked(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        session = self.matching(3)
-        assert session.porch("rerun", "--status", "FAILED") == 2
-        assert [verb for verb, _, _ in session.calls] == ["list"]
-        assert "3 tasks FAILED -> PENDING: nobody is there to be asked" in capsys.readouterr().err
-
-    def test_nothing_that_matches_is_no_error(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert self.matching(0).porch("rerun", "--status", "FAILED") == 0
-        assert capsys.readouterr().err == "  nothing matches\n"
-
-    @pytest.mark.parametrize(
-        "argv",
-        [
-            ("rerun",),
-            ("rerun", "--yes"),
-            ("rerun", "--message-like", "x"),
-            ("rerun", "--status", "FAILED", "--attempt", "2"),
-            ("cancel", ID, "--text", "x"),
-        ],
-    )
-    def test_neither_names_nor_a_filter_is_bad_usage(self, argv: tuple[str, ...]) -> None:
-        session = FakeSession()
-        assert session.porch(*argv) == 2
-        assert session.calls == []
 
 
 class TestLook:
