@@ -1,7 +1,7 @@
 """A fake coordinator for `porch drain`, which runs real commands over it.
 
-Run as a program, `fake_porch.py LOG TASKS ARGUMENT...`, this file is `porch` over that fake, for
-tests that send signals. The fake writes every call to LOG, which is what the tests wait for.
+Run as a program, `-m tests.fake_porch LOG TASKS ARGUMENT...`, this file is `porch` over that fake,
+for tests that send signals. The fake writes every call to LOG, which is what the tests wait for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 from porch_client.cli import run
 from porch_client.errors import BrokerAway, Conflict, PorchError, StaleAttempt
 from porch_client.model import Change, NotReported, Reported, Task
+from tests.house import default_signals
 
+_PROGRAM = (sys.executable, "-m", "tests.fake_porch")
 AWAY = BrokerAway("broker_away", "nobody is there", "start the broker")
 ENDED = Conflict("illegal_change", "it is DONE in attempt 1: nobody holds it", "stop")
 STALE = StaleAttempt("stale_attempt", "somebody holds attempt 2", "leave it")
@@ -169,8 +171,10 @@ class Program:
         self.stderr = tmp_path / "stderr"
         with self.stderr.open("w") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, __file__, str(self.log), json.dumps(inputs), "drain", *arguments],
+                [*_PROGRAM, str(self.log), json.dumps(inputs), "drain", *arguments],
+                cwd=Path(__file__).parents[1],
                 stderr=stderr,
+                preexec_fn=default_signals,  # noqa: PLW1509 (it starts no thread, takes no lock)
             )
 
     def calls(self, verb: str) -> list[Any]:

@@ -72,12 +72,13 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
+        preexec_fn=default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
         **options,
     )
 
 
-def _default_signals() -> None:
+def default_signals() -> None:
+    """As a shell leaves signals to what it starts in the foreground."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 

@@ -180,7 +180,7 @@ def test_a_directory_open_to_others_is_refused_and_left_as_it_is(tmp_path: Path)
     path = tmp_path / "open"
     path.mkdir(mode=0o755)
     path.chmod(0o755)
-    with pytest.raises(StateDirUnsafe, match="chmod 700"), embedded_servers(path):
+    with pytest.raises(StateDirUnsafe, match="open to other users"), embedded_servers(path):
         pytest.fail("it was taken")
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     assert list(path.iterdir()) == []
@@ -346,7 +346,8 @@ def _left_behind(state_dir: Path) -> list[str]:
     """Processes that have to do with this state directory, by their arguments."""
     places = [str(state_dir)]
     with contextlib.suppress(FileNotFoundError):
-        places.append(_home(state_dir).name or str(state_dir))
+        home = json.loads((state_dir / "state.json").read_text())["server_home"]
+        places += [home] if home else []
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
