@@ -11,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 from config.broker_health import examine_broker
 from config.clocks import Reading, compared, read
 from config.wiring import QUEUES
+from coordinator.errors import LedgerAway
 from coordinator.health import Check, Finding, Health, Level
 from db.audit import audit
 from db.engine import make_engine
@@ -27,8 +28,8 @@ def examine(
 ) -> Health:
     """Examine a database and, where one is named, the broker and the workers that it serves.
 
-    Changes nothing, and takes no lock. ``progress`` is told how many tasks have been read. Raises
-    LedgerAway when PostgreSQL cannot be reached; a broker that is away is a finding.
+    Changes nothing, and takes no lock. ``progress`` is told how many tasks have been read. A
+    PostgreSQL or a broker that is away is a finding; LedgerAway is raised where it goes meanwhile.
     """
     began = time.monotonic()
     engine = make_engine(database_url)
@@ -42,9 +43,13 @@ def examine(
 def _checks(
     engine: Engine, broker_url: str | None, progress: Callable[[int], None]
 ) -> Iterator[Check]:
-    found = shape(engine)
+    try:
+        found = shape(engine)
+        clock: Reading | None = _database_clock(engine)
+    except LedgerAway as away:
+        finding = Finding(away.message, look="is it running, and PORCH_DATABASE_URL right?")
+        found, clock = [Check.of("postgresql", {}, [finding])], None
     yield from found
-    clock = _database_clock(engine)
     clocks = {"this host": Reading(0.0, 0.0)}
     if broker_url is None:
         yield Check("broker", skipped="PORCH_BROKER_URL is not set: neither workers nor queues")
@@ -52,6 +57,9 @@ def _checks(
         brokered = examine_broker(broker_url, QUEUES)
         yield from brokered.checks
         clocks |= brokered.clocks
+    if clock is None:
+        yield Check("tasks", skipped="PostgreSQL comes first")
+        return
     yield compared(clock, clocks)
     if any(check.name == "migrations" and check.level is Level.WRONG for check in found):
         yield Check("tasks", skipped="the migrations come first")

@@ -48,7 +48,8 @@ class Kept(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An event as it is kept. ``explained``: it has a message."""
+    """An event as it is kept. ``explained``: it has a message. ``unattended``: it has no token,
+    as only the events of a sweep."""
 
     event_id: int
     task_id: int
@@ -57,6 +58,7 @@ class Step(NamedTuple):
     attempt: int
     refused: bool
     explained: bool
+    unattended: bool = False
 
 
 class Broken(NamedTuple):
@@ -109,10 +111,11 @@ def _history(task: Kept, steps: Sequence[Step]) -> Iterator[Broken]:
     that one break is told once."""
     status: str | None = None
     attempt = 0
+    given_up = False  # whether the attempt ended without a word of its holder
     for step in steps:
         if step.refused:
             # Not a part of the path: a report of an attempt that was over by then.
-            over = step.attempt < attempt or (step.attempt == attempt and status == Status.PENDING)
+            over = step.attempt < attempt or (step.attempt == attempt and given_up)
             if step.attempt < 1 or not over:
                 yield Broken(
                     "attempts",
@@ -133,6 +136,7 @@ def _history(task: Kept, steps: Sequence[Step]) -> Iterator[Broken]:
                 f"{attempt + claim} was next",
             )
         status, attempt = step.to_status, step.attempt
+        given_up = status == Status.PENDING or step.unattended
     if status is None:
         yield Broken("paths", "it has no events")
     elif (status, attempt) != (task.status, task.attempt):

@@ -6,6 +6,7 @@ PorchError
 │   ├── UnknownWire         unknown_wire_version
 │   ├── NotAnObject         not_an_object
 │   ├── NotRepresentable    not_representable     RFC 8785 or PostgreSQL cannot hold a value
+│   ├── AttemptNeeded       attempt_needed        under a lease, a report must say its attempt
 │   ├── TooDeep             too_deep
 │   └── TooLarge            too_large
 ├── AccessDenied            access_denied
@@ -86,6 +87,12 @@ class NotRepresentable(BadInput):
     """A value that canonical JSON or PostgreSQL cannot hold."""
 
     code = "not_representable"
+
+
+class AttemptNeeded(BadInput):
+    """Where a lease may have run out, who reports must say in which attempt."""
+
+    code = "attempt_needed"
 
 
 class TooDeep(BadInput):

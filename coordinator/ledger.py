@@ -142,8 +142,8 @@ class Ledger(Protocol):
         """Give the pipeline the policies of ``wanted``.
 
         Tasks that exist get the identity policy too; raises IdentityConflict, and changes nothing,
-        where the policy ``pipeline`` would make one task of several. Where lease or retry become
-        none, nothing is taken back or tried again by itself any more.
+        where the policy ``pipeline`` would make one task of several. What a sweep does goes by the
+        policies of its own moment.
         """
         ...
 

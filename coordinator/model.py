@@ -160,11 +160,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many tasks a sweep has moved: taken back, failed for good, and tried again."""
+    """How many tasks a sweep has moved: taken back, failed for good, and tried again.
+
+    ``more``: there may be more that is due.
+    """
 
     taken_back: int
     failed: int
     retried: int
+    more: bool = False
+
+    def __add__(self, other: Swept) -> Swept:
+        return Swept(
+            self.taken_back + other.taken_back,
+            self.failed + other.failed,
+            self.retried + other.retried,
+            other.more,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +186,7 @@ class Outcome:
     ``status`` and ``attempt`` are the task's afterwards. ``changed``: this request made the change.
     ``repeated``: this very request had made it before, so that it counts as made. ``lease``: of a
     sign of life that was taken, the seconds for which it is good from now on; None for ever.
+    ``over``: this attempt has ended, and not by the word of its holder.
     """
 
     status: Status
@@ -181,6 +194,7 @@ class Outcome:
     changed: bool
     repeated: bool = False
     lease: int | None = None
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,9 @@ def clean_message(message: str | None) -> str | None:
 def on_report(task: Task, change: Change, outcome: Outcome) -> Reported | PorchError:
     """The verdict on what a holder reported or gave back."""
     return (
-        _settled(task, change, outcome)
+        _made(task, outcome)
         or _stale(task, change, outcome)
+        or _settled(task, change, outcome)
         or _illegal(task, change, outcome)
     )
 
@@ -80,9 +81,7 @@ def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported 
     if _over(attempt, outcome):
         return _stale_error(task, attempt, outcome)
     if outcome.changed and attempt in (None, outcome.attempt):
-        return Reported(
-            task.key, task.version, outcome.status, outcome.attempt, True, outcome.lease
-        )
+        return _as_it_is(task, outcome)
     return IllegalChange(
         f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt}: "
         "nobody holds it",
@@ -90,31 +89,36 @@ def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported 
     )
 
 
+def _made(task: Task, outcome: Outcome) -> Reported | None:
+    """What this very request has changed, now or when it came first."""
+    return _as_it_is(task, outcome) if outcome.changed or outcome.repeated else None
+
+
 def _settled(task: Task, change: Change, outcome: Outcome) -> Reported | None:
+    """What was so already."""
     same_attempt = change.attempt in (None, outcome.attempt)
     holds = outcome.status is change.to and same_attempt
-    if outcome.changed or outcome.repeated or holds:
-        return Reported(
-            task.key,
-            task.version,
-            outcome.status,
-            outcome.attempt,
-            outcome.changed,
-            outcome.lease,
-        )
-    return None
+    return _made(task, outcome) or (_as_it_is(task, outcome) if holds else None)
+
+
+def _as_it_is(task: Task, outcome: Outcome) -> Reported:
+    return Reported(
+        task.key, task.version, outcome.status, outcome.attempt, outcome.changed, outcome.lease
+    )
 
 
 def _stale(task: Task, change: Change, outcome: Outcome) -> StaleAttempt | None:
-    return _stale_error(task, change.attempt, outcome) if _over(change.attempt, outcome) else None
+    given_back = change.to is outcome.status is Status.PENDING and change.attempt == outcome.attempt
+    if given_back or not _over(change.attempt, outcome):
+        return None
+    return _stale_error(task, change.attempt, outcome)
 
 
 def _over(attempt: int | None, outcome: Outcome) -> bool:
     """Whether an attempt has ended without its holder: a later one began, or nobody holds it."""
     if attempt is None:
         return False
-    taken_back = outcome.status is Status.PENDING and attempt == outcome.attempt > 0
-    return attempt < outcome.attempt or taken_back
+    return attempt < outcome.attempt or (attempt == outcome.attempt and outcome.over)
 
 
 def _stale_error(task: Task, attempt: int | None, outcome: Outcome) -> StaleAttempt:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from coordinator.errors import BadRequest, PorchError, TooLarge
+from coordinator.errors import AttemptNeeded, BadRequest, PorchError, TooLarge
 from coordinator.identity import Identified, identify
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Change, Origin, Outcome, Standing, Swept, Task
+from coordinator.model import Change, Origin, Outcome, Pipeline, Standing, Swept, Task
 from coordinator.naming import pick_version
 from coordinator.requests import Caller, Decision, Name, Report, Reported
 from coordinator.status import HELD, REPORTABLE, Status, sources
@@ -23,8 +24,9 @@ from coordinator.verdicts import (
 #: Definitions, reports or names in one request; and tasks handed out by one claim.
 MOST_AT_ONCE = 10_000
 MOST_CLAIMED = 1_000
-#: Tasks of one kind in one sweep: a second of work at most.
+#: Tasks of one kind in one round of a sweep, and seconds for which a sweep begins new rounds.
 MOST_SWEPT = 1_000
+SWEEP_SECONDS = 10.0
 
 PRIORITIES = range(-100, 101)
 
@@ -83,7 +85,7 @@ class Work(Lookup):
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
         _check_amount(len(reports))
-        found = self._find(target, [report.name for report in reports])
+        found = self._held(target, [report.name for report in reports])
         wanted: list[tuple[Task, Change] | PorchError] = []
         for report, task in zip(reports, found, strict=True):
             if isinstance(task, PorchError):
@@ -101,7 +103,7 @@ class Work(Lookup):
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
         _check_amount(len(names))
-        found = self._find(target, names)
+        found = self._held(target, names)
         held = [
             (task.task_id, name.attempt)
             for name, task in zip(names, found, strict=True)
@@ -187,9 +189,27 @@ class Work(Lookup):
             caller, decisions, "cancel", Status.CANCELLED, pipeline, reason, force=False
         )
 
-    def sweep(self, request_id: UUID, most: int = MOST_SWEPT) -> Swept:
-        """Take back what has run out and try again what is due; needs no token, as nobody asks."""
-        return self.ledger.sweep(request_id, most)
+    def sweep(self, most: int = MOST_SWEPT) -> Swept:
+        """Take back what has run out and try again what is due; needs no token, as nobody asks.
+
+        Goes on until nothing is due, for some seconds at most: the next sweep takes the rest. Each
+        round is a request of its own, also where the message that asked comes again.
+        """
+        until = time.monotonic() + SWEEP_SECONDS
+        swept = self.ledger.sweep(uuid4(), most)
+        while swept.more and time.monotonic() < until:
+            swept += self.ledger.sweep(uuid4(), most)
+        return swept
+
+    def _held(self, target: Pipeline, names: Sequence[Name]) -> list[Task | PorchError]:
+        """As ``_find``; where work is taken back by itself, a holder must name its attempt."""
+        found = self._find(target, names)
+        if target.lease is None:
+            return found
+        return [
+            _attempt_needed(task) if isinstance(task, Task) and name.attempt is None else task
+            for name, task in zip(names, found, strict=True)
+        ]
 
     def _identify(self, definition: object) -> Identified | PorchError:
         try:
@@ -241,6 +261,14 @@ class Work(Lookup):
 def _check_amount(n: int) -> None:
     if n > MOST_AT_ONCE:
         raise TooLarge(f"{n:,} in one request", f"send at most {MOST_AT_ONCE:,} at once")
+
+
+def _attempt_needed(task: Task) -> AttemptNeeded:
+    return AttemptNeeded(
+        f"task {task.task_input_id[:12]} has a lease, which may have run out: this report does not "
+        "say of which attempt it is",
+        "add --attempt N, as `porch claim` told it",
+    )
 
 
 def _as_change(task: Task, report: Report) -> Change:

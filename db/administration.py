@@ -30,10 +30,13 @@ REGISTER = text(
     """
 )
 
-#: Holds off submissions to a pipeline (they take FOR KEY SHARE) while its identity changes.
-LOCK_PIPELINE = text(
-    "SELECT identity FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR UPDATE"
+#: One change of policies at a time; submissions and claims (they take FOR KEY SHARE) go on.
+LOCK_POLICY = text(
+    "SELECT identity FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR NO KEY UPDATE"
 )
+
+#: Holds off submissions and claims as well, while the identity changes.
+LOCK_PIPELINE = text("SELECT FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR UPDATE")
 
 #: Moves tasks that exist to the scope of the new identity policy; task_once_key refuses what
 #: would make one task of two. Rows are locked in order, as everywhere.
@@ -46,25 +49,6 @@ RESCOPE = text(
     )
     UPDATE porch.task AS t
     SET scope = CASE CAST(:identity AS text) WHEN 'version' THEN version ELSE '' END
-    FROM locked
-    WHERE t.task_id = locked.task_id
-    """
-)
-
-#: Where a policy is lifted, what it had in store for tasks is too.
-LIFT = text(
-    """
-    WITH locked AS MATERIALIZED (
-        SELECT task_id FROM porch.task
-        WHERE pipeline_id = :pipeline_id
-            AND (lease_until IS NOT NULL AND CAST(:lease AS integer) IS NULL
-                OR retry_at IS NOT NULL AND CAST(:retry AS integer) IS NULL)
-        ORDER BY task_id
-        FOR NO KEY UPDATE
-    )
-    UPDATE porch.task AS t
-    SET lease_until = CASE WHEN CAST(:lease AS integer) IS NOT NULL THEN t.lease_until END,
-        retry_at = CASE WHEN CAST(:retry AS integer) IS NOT NULL THEN t.retry_at END
     FROM locked
     WHERE t.task_id = locked.task_id
     """
@@ -124,15 +108,15 @@ class AdministrationLedger(PostgresBase):
         )
         try:
             with self._transaction(bounded=False) as connection:
-                before = connection.execute(LOCK_PIPELINE, target).scalar_one()
+                before = connection.execute(LOCK_POLICY, target).scalar_one()
                 if before != wanted.identity:
+                    connection.execute(LOCK_PIPELINE, target)
                     connection.execute(RESCOPE, {**target, "identity": wanted.identity})
                 connection.execute(setting)
-                connection.execute(LIFT, {**target, "lease": wanted.lease, "retry": wanted.retry})
         except TooSlow as slow:
             raise TooSlow(
-                f'pipeline "{wanted.name}" has too many tasks to change this in a few seconds; '
-                "it stays as it was",
+                f'pipeline "{wanted.name}" has too many tasks to change its identity policy in a '
+                "few seconds; it stays as it was",
                 "choose the identity policy while a pipeline has few tasks, or register it anew",
             ) from slow
 

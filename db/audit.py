@@ -65,7 +65,8 @@ _TASKS = text(
 
 _EVENTS = text(
     """
-    SELECT event_id, task_id, from_status, to_status, attempt, refused, message IS NOT NULL
+    SELECT event_id, task_id, from_status, to_status, attempt, refused, message IS NOT NULL,
+        token_id IS NULL
     FROM porch.event ORDER BY task_id, event_id
     """
 )

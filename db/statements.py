@@ -25,12 +25,20 @@ _NOTE_LATE = """
             CAST(:request_id AS uuid), CAST(:host AS text), j.message, j.job_id, true
         FROM judged j"""
 
-#: From an earlier attempt, or from one that was taken back or given back. Noted at most once an
-#: hour for each kind of report: a forgotten job may go on for days.
+#: Whether the current attempt has ended without a word of its holder: taken back, given back, or
+#: failed by a sweep, whose events are the only ones without a token.
+_OVER = """
+            l.attempt > 0 AND (l.status = 'PENDING' OR l.status = 'FAILED' AND (
+                SELECT e.token_id IS NULL FROM porch.event e
+                WHERE e.task_id = l.task_id AND NOT e.refused
+                ORDER BY e.event_id DESC LIMIT 1))"""
+
+#: From an earlier attempt, or from one that is over. Noted at most once an hour for each kind of
+#: report: a forgotten job may go on for days.
 _IS_LATE = """
             (j.attempt BETWEEN 1 AND j.at_attempt - 1
-                OR j.attempt = j.at_attempt AND j.attempt > 0
-                    AND j.from_status = 'PENDING' AND j.to_status <> 'PENDING')
+                OR j.attempt = j.at_attempt AND j.over
+                    AND NOT (j.from_status = 'PENDING' AND j.to_status = 'PENDING'))
             AND NOT EXISTS (
                 SELECT FROM porch.event e
                 WHERE e.task_id = j.task_id AND e.refused AND e.attempt = j.attempt
@@ -164,8 +172,9 @@ HANDED = text(
 #: judged by what it is now and not by what it was when the statement began; a change happens only
 #: from the statuses and in the attempt that the caller allows, and only if this request has not
 #: made it before (``made_in``: in which attempt). The event is written by the same statement. A
-#: report of RUNNING that holds already is a sign of life. What the holder of an earlier attempt
-#: says changes nothing, and is noted. Every wanted row gets an answer.
+#: report of RUNNING that holds already is a sign of life, and one of FAILED may call a retry off.
+#: What comes from an attempt that is over changes nothing, and is noted. Every wanted row gets an
+#: answer.
 CHANGE = text(
     f"""
     WITH wanted AS MATERIALIZED (
@@ -182,7 +191,7 @@ CHANGE = text(
         FOR NO KEY UPDATE OF t
     ), judged AS MATERIALIZED (
         SELECT w.*, l.status AS from_status, l.attempt AS at_attempt, l.lease_seconds,
-            l.max_attempts, l.retry_seconds,
+            l.max_attempts, l.retry_seconds, {_OVER} AS over,
             (
                 SELECT e.attempt FROM porch.event e
                 WHERE e.task_id = w.task_id AND e.request_id = :request_id
@@ -207,6 +216,12 @@ CHANGE = text(
         FROM judged j
         WHERE t.task_id = j.task_id AND j.from_status = 'RUNNING' AND j.to_status = 'RUNNING'
             AND j.made_in IS NULL AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
+    ), called_off AS (
+        UPDATE porch.task t
+        SET retry_at = NULL
+        FROM judged j
+        WHERE t.task_id = j.task_id AND j.from_status = 'FAILED' AND j.to_status = 'FAILED'
+            AND j.permanent AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
     ), noted AS (
         INSERT INTO porch.event
             (task_id, from_status, to_status, attempt, token_id, request_id, host, message, job_id)
@@ -220,7 +235,7 @@ CHANGE = text(
         ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
     SELECT j.task_id, COALESCE(c.status, j.from_status) AS status, j.at_attempt AS attempt,
-        CASE WHEN j.to_status = 'RUNNING' THEN j.lease_seconds END AS lease,
+        CASE WHEN j.to_status = 'RUNNING' THEN j.lease_seconds END AS lease, j.over,
         c.task_id IS NOT NULL AS changed,
         j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
     FROM judged j LEFT JOIN changed c USING (task_id)
@@ -242,7 +257,8 @@ HEARTBEAT = text(
         ORDER BY t.task_id
         FOR NO KEY UPDATE OF t
     ), judged AS MATERIALIZED (
-        SELECT w.*, l.status AS from_status, l.attempt AS at_attempt, l.lease_seconds
+        SELECT w.*, l.status AS from_status, l.attempt AS at_attempt, l.lease_seconds,
+            {_OVER} AS over
         FROM wanted w JOIN locked l USING (task_id)
     ), alive AS (
         UPDATE porch.task t
@@ -257,8 +273,8 @@ HEARTBEAT = text(
         ORDER BY j.task_id
         ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
-    SELECT l.task_id, l.status, l.attempt, l.lease_seconds AS lease,
-        a.task_id IS NOT NULL AS changed, false AS repeated
-    FROM locked l LEFT JOIN alive a USING (task_id)
+    SELECT j.task_id, j.from_status AS status, j.at_attempt AS attempt, j.lease_seconds AS lease,
+        j.over, a.task_id IS NOT NULL AS changed, false AS repeated
+    FROM judged j LEFT JOIN alive a USING (task_id)
     """  # noqa: S608 (put together of constants)
 )

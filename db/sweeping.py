@@ -8,17 +8,18 @@ from uuid import UUID
 from sqlalchemy import text
 
 from coordinator.model import Swept
-from coordinator.status import Status
 from db.base import PostgresBase
 
 #: Takes back tasks whose lease has run out: PENDING again, or FAILED where the pipeline allows no
 #: further attempt. SKIP LOCKED: any number of sweepers pass each other, and one that a heartbeat
-#: holds at this moment is left alone; PostgreSQL looks at the row again when it has the lock.
+#: holds at this moment is left alone; PostgreSQL looks at the row again when it has the lock. The
+#: policy of now is what counts: where there is no lease any more, it is struck off, and no more.
 TAKE_BACK = text(
     """
     WITH due AS MATERIALIZED (
         SELECT t.task_id, t.status AS from_status, t.lease_until, p.max_attempts,
-            CASE WHEN t.attempt >= p.max_attempts THEN 'FAILED' ELSE 'PENDING' END AS to_status
+            CASE WHEN p.lease_seconds IS NULL THEN t.status
+                WHEN t.attempt >= p.max_attempts THEN 'FAILED' ELSE 'PENDING' END AS to_status
         FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
         WHERE t.lease_until < now()
         ORDER BY t.lease_until
@@ -26,7 +27,8 @@ TAKE_BACK = text(
         FOR NO KEY UPDATE OF t SKIP LOCKED
     ), moved AS (
         UPDATE porch.task t
-        SET status = d.to_status, updated_at = now(), lease_until = NULL
+        SET status = d.to_status, lease_until = NULL,
+            updated_at = CASE WHEN d.to_status = d.from_status THEN t.updated_at ELSE now() END
         FROM due d
         WHERE t.task_id = d.task_id
         RETURNING t.task_id, t.attempt, t.status, d.from_status, d.lease_until, d.max_attempts
@@ -37,17 +39,20 @@ TAKE_BACK = text(
                 || to_char(lease_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
                 || CASE status WHEN 'FAILED'
                     THEN ', in the last of ' || max_attempts || ' attempts' ELSE '' END
-        FROM moved ORDER BY task_id
+        FROM moved WHERE status <> from_status ORDER BY task_id
     )
-    SELECT status, count(*) AS tasks FROM moved GROUP BY status
+    SELECT count(*) AS due, count(*) FILTER (WHERE status = 'PENDING') AS taken_back,
+        count(*) FILTER (WHERE status = 'FAILED') AS failed
+    FROM moved
     """
 )
 
-#: Makes failed tasks PENDING again whose backoff is over.
+#: Makes failed tasks PENDING again whose backoff is over, as far as the policy of now allows.
 RETRY = text(
     """
     WITH due AS MATERIALIZED (
-        SELECT t.task_id, p.max_attempts
+        SELECT t.task_id, p.max_attempts,
+            p.retry_seconds IS NOT NULL AND t.attempt < p.max_attempts AS allowed
         FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
         WHERE t.retry_at <= now()
         ORDER BY t.retry_at
@@ -55,17 +60,18 @@ RETRY = text(
         FOR NO KEY UPDATE OF t SKIP LOCKED
     ), moved AS (
         UPDATE porch.task t
-        SET status = 'PENDING', updated_at = now(), retry_at = NULL
+        SET status = CASE WHEN d.allowed THEN 'PENDING' ELSE t.status END, retry_at = NULL,
+            updated_at = CASE WHEN d.allowed THEN now() ELSE t.updated_at END
         FROM due d
         WHERE t.task_id = d.task_id
-        RETURNING t.task_id, t.attempt, d.max_attempts
+        RETURNING t.task_id, t.attempt, d.max_attempts, d.allowed
     ), noted AS (
         INSERT INTO porch.event (task_id, from_status, to_status, attempt, request_id, message)
         SELECT task_id, 'FAILED', 'PENDING', attempt, CAST(:request_id AS uuid),
             'tried again: attempt ' || attempt + 1 || ' of ' || max_attempts
-        FROM moved ORDER BY task_id
+        FROM moved WHERE allowed ORDER BY task_id
     )
-    SELECT count(*) AS tasks FROM moved
+    SELECT count(*) AS due, count(*) FILTER (WHERE allowed) AS retried FROM moved
     """
 )
 
@@ -76,7 +82,8 @@ class SweepingLedger(PostgresBase):
     def sweep(self, request_id: UUID, most: int) -> Swept:
         values: dict[str, Any] = {"request_id": str(request_id), "most": most}
         with self._transaction() as connection:
-            taken = {status: n for status, n in connection.execute(TAKE_BACK, values)}
+            taken = connection.execute(TAKE_BACK, values).one()
         with self._transaction() as connection:
-            retried = connection.execute(RETRY, values).scalar_one()
-        return Swept(taken.get(Status.PENDING, 0), taken.get(Status.FAILED, 0), retried)
+            again = connection.execute(RETRY, values).one()
+        more = most in (taken.due, again.due)
+        return Swept(taken.taken_back, taken.failed, again.retried, more)

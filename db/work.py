@@ -138,7 +138,9 @@ def _change(connection: Connection, batch: Sequence[Change], origin: Origin) -> 
 def _outcomes(connection: Connection, statement: Any, values: dict[str, Any]) -> dict[int, Outcome]:
     rows = connection.execute(statement, values)
     found = {
-        row.task_id: Outcome(Status(row.status), row.attempt, row.changed, row.repeated, row.lease)
+        row.task_id: Outcome(
+            Status(row.status), row.attempt, row.changed, row.repeated, row.lease, bool(row.over)
+        )
         for row in rows
     }
     missing = set(values["task_ids"]) - found.keys()

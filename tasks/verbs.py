@@ -108,9 +108,8 @@ def cancel(porch: Coordinator, caller: Caller, asked: wire.CancelRequest) -> Ans
 @door("sweep", wire.SweepRequest)
 def sweep(porch: Coordinator, caller: Caller, asked: wire.SweepRequest) -> Answer:
     """Do what time has made due; beat asks for it every few seconds."""
-    del asked
-    swept = porch.sweep(caller.request_id)
-    counts = asdict(swept)
+    del caller, asked
+    counts = asdict(porch.sweep())
     return counts, " ".join(f"{what}={n}" for what, n in counts.items() if n)
 
 

@@ -48,7 +48,7 @@ class Coordinator:
     def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
 
-    def wait(self, message: dict[str, Any]) -> dict[str, Any]:
+    def wait(self, message: dict[str, Any], **_: object) -> dict[str, Any]:
         self.waits += 1
         if self.stays is not None and self.waits > self.stays:
             raise self.away or AWAY

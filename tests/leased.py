@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from coordinator.model import Event, Swept, Task
 from coordinator.requests import Name, Policy, Report, Reported
 from coordinator.service import Coordinator
@@ -22,7 +20,7 @@ def leased(porch: Coordinator, n: int = 1, **policy: int) -> tuple[str, str, lis
 
 
 def sweep(porch: Coordinator, **bounds: int) -> Swept:
-    return porch.sweep(uuid4(), **bounds)
+    return porch.sweep(**bounds)
 
 
 def say(

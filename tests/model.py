@@ -42,12 +42,15 @@ class Known:
     late: list[tuple[Status, Status, int]] = field(default_factory=list)
     noted_at: dict[tuple[int, Status], float] = field(default_factory=dict)
     noted_for: set[tuple[UUID, Status]] = field(default_factory=set)
+    #: The attempt has ended without a word of its holder.
+    over: bool = False
 
     def go(self, to: Status, request: UUID | None) -> None:
         self.path.append((self.status, to, self.attempt))
         if request is not None:
             self.made[request, to] = self.attempt
         self.status, self.lease_until, self.retry = to, None, None
+        self.over = to is S.PENDING or request is None
 
 
 class Model:
@@ -109,6 +112,8 @@ class Model:
         *,
         permanent: bool = False,
     ) -> str:
+        if attempt is None and self.lease is not None and to is not S.PENDING:
+            return "attempt_needed"
         answer = self.change(request, task, to, allowed, attempt)
         if answer == "changed" and to is S.RUNNING:
             self.vouch(task)
@@ -116,6 +121,8 @@ class Model:
             self.try_later(task)
         elif answer == "holds" and to is S.RUNNING and (request, to) not in task.made:
             self.vouch(task)
+        elif answer == "holds" and to is S.FAILED is task.status and permanent:
+            task.retry = None
         elif answer == "stale_attempt":
             self.note_late(request, task, to, attempt or 0)
         return answer
@@ -140,15 +147,15 @@ class Model:
             return "changed"
         if made is not None and attempt in (None, made):
             return "holds"
-        if task.status is to and self.fits(attempt, task):
-            return "holds"
-        return "stale_attempt" if self.is_over(attempt, task) else "illegal_change"
+        given_back = to is task.status is S.PENDING and attempt == task.attempt
+        if self.is_over(attempt, task) and not given_back:
+            return "stale_attempt"
+        return "holds" if task.status is to and self.fits(attempt, task) else "illegal_change"
 
     def is_over(self, attempt: int | None, task: Known) -> bool:
         if attempt is None:
             return False
-        given_back = task.status is S.PENDING and attempt == task.attempt > 0
-        return attempt < task.attempt or given_back
+        return attempt < task.attempt or (attempt == task.attempt > 0 and task.over)
 
     def note_late(self, request: UUID, task: Known, to: Status, attempt: int) -> None:
         last = task.noted_at.get((attempt, to))
@@ -160,6 +167,8 @@ class Model:
         task.noted_for.add((request, to))
 
     def heartbeat(self, request: UUID, task: Known, attempt: int | None) -> str:
+        if attempt is None and self.lease is not None:
+            return "attempt_needed"
         if self.is_over(attempt, task):
             self.note_late(request, task, S.RUNNING, attempt or 0)
             return "stale_attempt"

@@ -94,6 +94,16 @@ def test_a_broker_that_is_away_is_told_and_the_database_read(house: House) -> No
     assert told["paths"]["ok"] is True
 
 
+def test_a_database_that_is_away_is_told_and_the_broker_looked_at(house: House) -> None:
+    away = "postgresql://u:hunter2@127.0.0.1:1/none"
+    done = run(*DOCTOR, "--json", env={**urls(house), "PORCH_DATABASE_URL": away})
+    assert done.returncode == 1
+    assert "hunter2" not in done.stdout + done.stderr
+    told = checks(done.stdout)
+    assert told["postgresql"]["level"] == "wrong"
+    assert told["workers"]["ok"] is True
+
+
 # The broker's own settings ------------------------------------------------------------------
 
 #: What a worker needs, and no more: it may not look into queues, nor at settings.

@@ -159,6 +159,22 @@ def test_the_work_of_a_drain_that_is_killed_is_pending_in_time(
     assert str(leased.history(running.task)[-1].message).startswith("lease ran out at ")
 
 
+def test_a_drain_that_was_frozen_past_its_last_attempt_stops_its_command(
+    house: House, leased: User, command: Callable[..., Command]
+) -> None:
+    with house.admin() as admin:
+        admin.set_policy(leased.pipeline, max_attempts=1)
+    running = command(leased, "trap 'exit 0' TERM; while :; do sleep 0.05; done")
+    running.pid()
+    running.drain.send_signal(signal.SIGSTOP)
+    wait_until(lambda: leased.status(running.task) == "FAILED", TAKEN_BACK, "the lease ran out")
+    running.drain.send_signal(signal.SIGCONT)
+    status, said = running.end()
+    assert (status, "1 claimed  0 DONE  0 FAILED  1 lost" in said) == (0, True), said
+    assert f"porch: stale_attempt: task {running.task[:12]}" in said
+    assert [e.to_status for e in leased.history(running.task) if e.refused] == ["RUNNING"]
+
+
 def test_without_a_lease_it_stays_and_is_listed_as_stale(
     user: User, command: Callable[..., Command]
 ) -> None:

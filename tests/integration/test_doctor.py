@@ -4,14 +4,12 @@ that it would not do, each done behind its back."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from config.doctor import examine
 from config.wiring import make_coordinator
-from coordinator.errors import LedgerAway
 from coordinator.health import Check, Health, Level
 from coordinator.model import Task
 from coordinator.requests import Name, Policy, Report, Seen
@@ -74,7 +72,7 @@ class Life:
             "UPDATE porch.task SET lease_until = now() - interval '1 min' WHERE status = 'RUNNING'",
             "UPDATE porch.task SET retry_at = now() - interval '1 min' WHERE retry_at IS NOT NULL",
         )
-        self.porch.sweep(uuid4())
+        self.porch.sweep()
 
     def fail_until_the_end(self) -> None:
         first = self.start()
@@ -170,8 +168,9 @@ def test_what_is_due_may_wait_for_a_sweep(url: str) -> None:
 
 
 def test_a_database_that_is_away_is_told_as_such() -> None:
-    with pytest.raises(LedgerAway):
-        examine("postgresql+psycopg2://u:p@127.0.0.1:1/none")
+    health = examine("postgresql+psycopg2://u:p@127.0.0.1:1/none")
+    assert wrong(health) == {"postgresql"}
+    assert "PORCH_DATABASE_URL right?" in str(the("postgresql", health).findings)
 
 
 # Wrong --------------------------------------------------------------------------------------

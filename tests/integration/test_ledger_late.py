@@ -94,8 +94,20 @@ class TestALateReport:
         assert isinstance(good, Reported)
         assert now(porch, secret, task).status is S.DONE
 
-    def test_of_a_cancelled_task_is_refused_as_what_it_is(self, porch: Coordinator) -> None:
+    @pytest.mark.parametrize("status", [S.DONE, S.FAILED])
+    def test_may_be_of_the_last_attempt(self, porch: Coordinator, status: Status) -> None:
         _, secret, (task,) = leased(porch, max_attempts=1)
         let_time_pass(porch, LEASE + 1)
         sweep(porch)
+        assert isinstance(say(porch, secret, task, status, message="at last"), StaleAttempt)
+        assert now(porch, secret, task).status is S.FAILED
+        last = events(porch, secret, task)[-1]
+        assert (last.refused, last.to_status, last.message) == (True, status, "at last")
+
+    def test_is_none_where_the_holder_itself_has_said_how_it_ended(
+        self, porch: Coordinator
+    ) -> None:
+        _, secret, (task,) = leased(porch)
+        say(porch, secret, task, S.FAILED)
         assert isinstance(say(porch, secret, task, S.DONE), IllegalChange)
+        assert not events(porch, secret, task)[-1].refused

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from coordinator.errors import BadRequest
 from coordinator.model import Swept, Task
-from coordinator.requests import Name, Policy, Report
+from coordinator.requests import Name, Policy, Report, Reported
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from tests.factories import admin, caller, definitions, let_time_pass, pipeline, submit
@@ -109,10 +110,24 @@ class TestALease:
 
 
 class TestASweep:
-    def test_is_bounded(self, porch: Coordinator) -> None:
+    def test_goes_on_until_nothing_is_due(self, porch: Coordinator) -> None:
         leased(porch, 5)
         let_time_pass(porch, LEASE + 1)
-        assert [sweep(porch, most=2).taken_back for _ in range(4)] == [2, 2, 1, 0]
+        assert sweep(porch, most=2) == Swept(5, 0, 0)
+
+    def test_is_done_in_rounds_that_are_bounded(self, porch: Coordinator) -> None:
+        leased(porch, 5)
+        let_time_pass(porch, LEASE + 1)
+        rounds = [porch.ledger.sweep(uuid4(), 2) for _ in range(3)]
+        assert [(one.taken_back, one.more) for one in rounds] == [(2, True), (2, True), (1, False)]
+
+    def test_takes_back_one_task_again_and_again(self, porch: Coordinator) -> None:
+        _, secret, (task,) = leased(porch)
+        for attempt in (2, 3):
+            let_time_pass(porch, LEASE + 1)
+            assert sweep(porch) == Swept(1, 0, 0)
+            (again,) = porch.claim(caller(secret), 1)
+            assert (again.key, again.attempt) == (task.key, attempt)
 
     @pytest.fixture
     def other(self, database_url: str) -> Iterator[Engine]:
@@ -215,6 +230,24 @@ class TestARetry:
         porch.set_policy(caller(admin(porch)), name, Policy(retry=None))
         let_time_pass(porch, 100_000)
         assert sweep(porch) == Swept(0, 0, 0)
+
+    def test_goes_by_the_limit_of_now(self, porch: Coordinator) -> None:
+        secret, task = self.failing(porch)
+        name = now(porch, secret, task).pipeline
+        porch.set_policy(caller(admin(porch)), name, Policy(max_attempts=1))
+        let_time_pass(porch, 100_000)
+        assert sweep(porch) == Swept(0, 0, 0)
+        found = now(porch, secret, task)
+        assert (found.status, found.retry_at) == (S.FAILED, None)
+
+    def test_is_called_off_by_a_failure_that_is_permanent_after_all(
+        self, porch: Coordinator
+    ) -> None:
+        secret, task = self.failing(porch)
+        answer = say(porch, secret, task, S.FAILED, permanent=True)
+        assert isinstance(answer, Reported)
+        assert not answer.changed
+        assert now(porch, secret, task).retry_at is None
 
     def test_without_a_limit_is_refused(self, porch: Coordinator) -> None:
         name, _ = pipeline(porch)

@@ -317,6 +317,16 @@ class TestABrokerThatIsAway:
         channel.close()
         assert time.monotonic() - began < 3.0
 
+    def test_is_told_soon_where_nothing_could_be_sent_and_somebody_keeps_it(
+        self, nobody: int
+    ) -> None:
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", None, SECRET, 60.0)
+        began = time.monotonic()
+        with pytest.raises(BrokerAway):
+            channel.wait(request(channel), unsent=0.5)
+        channel.close()
+        assert time.monotonic() - began < 10.0
+
     def test_is_named_without_its_password(self, nobody: int) -> None:
         channel = Channel(f"redis://user:hunter2@127.0.0.1:{nobody}/0", None, SECRET, 0.3)
         with pytest.raises(BrokerAway) as away:

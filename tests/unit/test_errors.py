@@ -18,6 +18,7 @@ CODES = {
     "UnknownWire": "unknown_wire_version",
     "NotAnObject": "not_an_object",
     "NotRepresentable": "not_representable",
+    "AttemptNeeded": "attempt_needed",
     "TooDeep": "too_deep",
     "TooLarge": "too_large",
     "AccessDenied": "access_denied",

@@ -29,7 +29,7 @@ class Echo:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
 
-    def wait(self, chunk: list[Any]) -> dict[str, Any]:
+    def wait(self, chunk: list[Any], **_: object) -> dict[str, Any]:
         self.asked.append(chunk)
         self.under_way -= 1
         return {

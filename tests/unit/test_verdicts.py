@@ -68,7 +68,7 @@ class TestReports:
         assert "CLAIMED (claim), CANCELLED (cancel)" in answer.cure
 
     def test_a_report_of_an_attempt_that_was_taken_back_is_stale(self) -> None:
-        answer = report(S.DONE, 1, Outcome(S.PENDING, 1, changed=False))
+        answer = report(S.DONE, 1, Outcome(S.PENDING, 1, changed=False, over=True))
         assert isinstance(answer, StaleAttempt)
         assert "PENDING again after attempt 1" in answer.message
 
@@ -116,7 +116,8 @@ class TestHeartbeats:
         assert isinstance(on_heartbeat(TASK, 1, Outcome(S.RUNNING, 2, changed=False)), StaleAttempt)
 
     def test_a_holder_from_whom_it_was_taken_back_is_told_to_stop(self) -> None:
-        assert isinstance(on_heartbeat(TASK, 1, Outcome(S.PENDING, 1, changed=False)), StaleAttempt)
+        outcome = Outcome(S.PENDING, 1, changed=False, over=True)
+        assert isinstance(on_heartbeat(TASK, 1, outcome), StaleAttempt)
 
     def test_a_heartbeat_of_an_attempt_to_come_is_refused(self) -> None:
         answer = on_heartbeat(TASK, 2, Outcome(S.RUNNING, 1, changed=True))

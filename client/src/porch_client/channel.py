@@ -134,12 +134,14 @@ class Channel:
         except _CONNECTION_LOST as lost:
             self._forget_connections(pending, lost)
 
-    def wait(self, pending: Pending) -> dict[str, Any]:
+    def wait(self, pending: Pending, *, unsent: float | None = None) -> dict[str, Any]:
         """The answer to a request, within the timeout from now; publishes it where it must.
 
-        Raises the coordinator's refusal as a typed error, or Unreachable, saying what is away.
+        ``unsent``: seconds to try where nothing can even be sent, instead of the timeout. Raises
+        the coordinator's refusal as a typed error, or Unreachable, saying what is away.
         """
-        deadline = time.monotonic() + self.timeout
+        began = time.monotonic()
+        deadline = began + self.timeout
         resend_after, pause = RESEND_AFTER, 0.05
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -155,6 +157,8 @@ class Channel:
             except _CONNECTION_LOST as lost:
                 self._forget_connections(pending, lost)
                 pause = _rest(pause, deadline)
+                if unsent is not None and not pending.perhaps_sent:
+                    deadline = min(deadline, began + unsent)
                 if isinstance(lost, _TIMED_OUT) and deadline - time.monotonic() < self._patience:
                     break
             else:

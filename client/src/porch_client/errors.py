@@ -101,6 +101,7 @@ _KINDS: dict[str, type[PorchError]] = {
     "no_answer": NoAnswer,
     **dict.fromkeys(
         (
+            "attempt_needed",
             "bad_csv",
             "bad_json",
             "bad_request",

@@ -16,6 +16,10 @@ from porch_client.model import Flushed
 from porch_client.render import many
 from porch_client.spool import Spool, size
 
+#: Seconds after which a broker that takes nothing at all is away, where there is a spool: what has
+#: never left us needs no waiting for an answer.
+UNSENT = 5.0
+
 #: Refusals that do not tell against the definitions: they stay, and are sent again.
 _PASSING = frozenset(("internal_error", "too_slow", "unknown_wire_version"))
 
@@ -97,7 +101,7 @@ class Flush:
         """Take the answer to a file. Raises Unreachable, and then nothing has become of it."""
         n = len(sent.bundle.texts)
         try:
-            results = self._channel.wait(sent.pending)["results"]
+            results = self._channel.wait(sent.pending, unsent=UNSENT)["results"]
         except (Unreachable, Misconfigured):
             raise
         except PorchError as error:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from porch_client.bundle import Bundle, encoded
 from porch_client.channel import Channel, Pending
 from porch_client.errors import BadInput, PorchError, Unreachable, from_wire
-from porch_client.flushing import Flush
+from porch_client.flushing import UNSENT, Flush
 from porch_client.model import Flushed, NotRegistered, Registered, Spooled
 from porch_client.spool import Spool
 
@@ -104,15 +103,14 @@ class Submission:
                 yield from self._answers(under_way.popleft())
         while under_way:
             yield from self._answers(under_way.popleft())
-        if not asked and self._away is None:
+        if not asked and self._spool is None:
             self._ask_with_nothing()
 
     def _ask_with_nothing(self) -> None:
         """See that definitions would be taken, had there been any: a cron job whose input came out
         empty is told of its wrong token on that day, and not on the next."""
         pending = Bundle(self._pipeline, self._version, self._priority, ()).prepare(self._channel)
-        with suppress(Unreachable) if self._spool is not None else nullcontext():
-            self._channel.wait(pending)
+        self._channel.wait(pending)
 
     def _flush(self, spool: Spool) -> None:
         with spool.lock() as ours:
@@ -157,7 +155,9 @@ class Submission:
         """The answers to what was sent of a chunk, or why it went into the spool."""
         if chunk.pending is not None and self._away is None:
             try:
-                results: list[dict[str, Any]] = self._channel.wait(chunk.pending)["results"]
+                patience = None if self._spool is None else UNSENT
+                answer = self._channel.wait(chunk.pending, unsent=patience)
+                results: list[dict[str, Any]] = answer["results"]
                 return results
             except Unreachable as away:
                 if self._spool is None:

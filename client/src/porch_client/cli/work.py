@@ -89,7 +89,9 @@ def claim(
 @attempt_option
 @job_option
 @click.option(
-    "--permanent", is_flag=True, help="Of a failure: do not try it again, it would only fail again."
+    "--permanent",
+    is_flag=True,
+    help="Of a failure, also afterwards: do not try it again by itself.",
 )
 @version_option
 @pipeline_option

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from porch_client.drain.outbox import Pause
 from porch_client.drain.process import Key, Running
-from porch_client.errors import PorchError, Refused
+from porch_client.errors import PorchError, Refused, StaleAttempt
 from porch_client.model import NotReported, Reported
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ class Beating:
             pipeline=batch[0].task.pipeline,
         )
         for one, answer in zip(batch, answers, strict=True):
-            refused = isinstance(answer, NotReported) and isinstance(answer.error, Refused)
+            error = answer.error if isinstance(answer, NotReported) else None
+            refused = isinstance(error, Refused) and not isinstance(error, StaleAttempt)
             settled = refused and _has_reported(porch, one.task)
             with self._changed:
                 one.since = max(one.since, asked)
