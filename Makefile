@@ -21,9 +21,9 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 demo: install
 	$(BIN)/porch-server demo $(if $(INPUT),--input "$(INPUT)") $(if $(KEY),--key "$(KEY)")
 
-# Two at once, as most of a test's time is spent waiting for servers to start and stop.
+# Several at once, as much of a test's time is spent waiting for servers to start and stop.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 # Strikes porch while it works; `make test` does it once, for a moment. To repeat what was found:
 # make faults SEEDS=1 SEED=1234

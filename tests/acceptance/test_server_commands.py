@@ -70,7 +70,7 @@ def test_a_database_must_be_postgresql() -> None:
     assert done.returncode == 2
 
 
-@pytest.mark.parametrize("argv", [MIGRATE, ISSUE, DOCTOR])
+@pytest.mark.parametrize("argv", [MIGRATE, ISSUE])
 def test_a_database_that_is_away_is_one_line(argv: tuple[str, ...]) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -29,7 +29,7 @@ porch_client.cli.main()
 """
 EACH = 120
 #: What is spooled for flushes to be killed at.
-RUNS = 250
+RUNS = 150
 #: A port on which nobody listens: a broker that is away at once.
 NOBODY = ("--broker", "redis://127.0.0.1:1/0", "--timeout", "0.3")
 

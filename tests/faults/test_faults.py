@@ -14,7 +14,7 @@ from config.server_home import remove_state_dir
 from tests.faults.run import run
 from tests.faults.table import show
 
-SECONDS = 9.0
+SECONDS = 7.0
 
 
 @pytest.fixture
