@@ -57,7 +57,7 @@ class Arena:
             self.two = stack.enter_context(House(self.states[1], env))
             self.pipeline, _ = self.one.pipeline()
             with self.one.admin() as admin:
-                admin.set_policy(self.pipeline, lease=LEASE, max_attempts=1_000, retry=RETRY)
+                admin.set_policy(self.pipeline, lease=LEASE, max_attempts=3, retry=RETRY)
             self._stack = stack.pop_all()
         return self
 
