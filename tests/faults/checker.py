@@ -167,12 +167,17 @@ def _said_by_holder(event: Event) -> bool:
 
 
 def late_notes(record: Record, history: History, verified: Counter[str]) -> Iterator[str]:
-    """What is noted as refused was not acknowledged."""
+    """What is noted as refused was not acknowledged.
+
+    But for a report of what held already, which has no event that a copy of it, delivered after the
+    task was taken over, could be known by.
+    """
+    made = {(event.task, event.message) for path in history.paths.values() for event in path}
     acknowledged = {
         (task, operation.op)
         for operation in record.of("update")
         for (task, _, _), result in operation.results
-        if "error" not in result
+        if "error" not in result and (result["changed"] or (task, operation.op) in made)
     }
     for event in history.late:
         verified["late reports noted"] += 1
