@@ -78,7 +78,11 @@ def _patiently(task: Task, call: Callable[[], Answer]) -> Answer:
 
     def tell(state: RetryCallState) -> None:
         if state.attempt_number == 2:  # the first failure may be a connection gone stale
-            task.update_state(state=DATABASE_AWAY, meta=None)
+            try:
+                task.update_state(state=DATABASE_AWAY, meta=None)
+            except Exception as error:  # noqa: BLE001 (the broker may be away too)
+                # A courtesy: whether it succeeds has nothing to do with the answer.
+                logger.warning("cannot tell that PostgreSQL is away: %s", error)
 
     for attempt in Retrying(
         retry=retry_if_exception_type(LedgerAway),
