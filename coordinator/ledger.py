@@ -45,8 +45,9 @@ class Ledger(Protocol):
     ) -> list[Standing]:
         """Register what is new, and tell how every input stands, in the order given.
 
-        Of equal inputs, in one call or in many at once, exactly one is ``created``. Overlapping
-        calls in any order do not deadlock. Each new task has its first event.
+        Of equal inputs, in one call or in many at once, exactly one is ``created``; a
+        ``request_id`` seen before is told again which ones it created. Overlapping calls in any
+        order do not deadlock. Each new task has its first event.
         """
         ...
 

@@ -80,10 +80,15 @@ SUBMIT = text(
 
 #: How definitions stand that SUBMIT found known: a statement of its own, since what a concurrent
 #: transaction has just committed is visible only to a later snapshot than the one that met it.
-#: At most one scope is live in a pipeline, so the one that fits is "" or the version.
+#: At most one scope is live in a pipeline, so the one that fits is "" or the version. A message
+#: that comes again, since the worker died with its answer, is told what it has created.
 STANDING = text(
     """
-    SELECT t.task_input_id, t.status
+    SELECT t.task_input_id, t.status, EXISTS (
+        SELECT FROM porch.event e
+        WHERE e.task_id = t.task_id AND e.request_id = CAST(:request_id AS uuid)
+            AND e.to_status = 'PENDING' AND NOT e.refused AND e.from_status IS NULL
+    ) AS ours
     FROM porch.task t JOIN unnest(CAST(:keys AS bytea[])) AS g (task_input_id)
         USING (task_input_id)
     WHERE t.pipeline_id = :pipeline_id AND t.scope IN ('', :version)

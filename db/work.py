@@ -40,16 +40,19 @@ class WorkLedger(PostgresBase):
             **_origin(origin),
         }
         with self._transaction() as connection:
-            fresh = {bytes(key) for (key,) in connection.execute(statements.SUBMIT, values)}
-            known = [key for key in distinct if key not in fresh]
-            standing = dict.fromkeys(fresh, Status.PENDING)
+            created = {bytes(key) for (key,) in connection.execute(statements.SUBMIT, values)}
+            known = [key for key in distinct if key not in created]
+            standing = dict.fromkeys(created, Status.PENDING)
             if known:
-                rows = connection.execute(statements.STANDING, {**values, "keys": known})
-                standing.update((bytes(key), Status(status)) for key, status in rows)
+                for row in connection.execute(statements.STANDING, {**values, "keys": known}):
+                    key = bytes(row.task_input_id)
+                    standing[key] = Status(row.status)
+                    if row.ours:
+                        created.add(key)
         answers = []
         for given in inputs:  # of equal ones, the first is the one that was created
-            answers.append(Standing(given.key, standing[given.key], given.key in fresh))
-            fresh.discard(given.key)
+            answers.append(Standing(given.key, standing[given.key], given.key in created))
+            created.discard(given.key)
         return answers
 
     def claim(

@@ -28,6 +28,7 @@ class Known:
     version: str
     priority: int
     order: int
+    creator: UUID
     status: Status = S.PENDING
     attempt: int = 0
     lease_until: float | None = None
@@ -65,13 +66,17 @@ class Model:
         self.most: int | None = given["max_attempts"]
         self.backoff: float | None = given["retry"]
 
-    def submit(self, keys: list[bytes], version: str, priority: int) -> list[tuple[Status, bool]]:
-        answers = []
+    def submit(
+        self, request: UUID, keys: list[bytes], version: str, priority: int
+    ) -> list[tuple[Status, bool]]:
+        answers, told = [], set()
         for key in keys:
-            created = (key, version) not in self.tasks
-            if created:
-                self.tasks[key, version] = Known(key, version, priority, len(self.tasks))
-            answers.append((self.tasks[key, version].status, created))
+            if (key, version) not in self.tasks:
+                order = len(self.tasks)
+                self.tasks[key, version] = Known(key, version, priority, order, request)
+            task = self.tasks[key, version]
+            answers.append((task.status, task.creator == request and key not in told))
+            told.add(key)
         return answers
 
     def claim(self, request: UUID, n: int, version: str | None) -> list[Handed]:

@@ -50,6 +50,17 @@ def test_a_known_definition_is_answered_with_its_status(porch: Coordinator) -> N
     assert (answer.status, answer.created) == (Status.FAILED, False)
 
 
+def test_a_request_that_comes_again_is_told_again_what_it_created(porch: Coordinator) -> None:
+    _, secret = pipeline(porch)
+    submit(porch, secret, [{"known": 1}])
+    again = caller(secret)
+    batch = [{"new": 1}, {"known": 1}, {"new": 1}, {"new": 2}]
+    assert created(porch.submit(again, batch)) == [True, False, False, True]
+    finish(porch, secret, Status.DONE)
+    assert created(porch.submit(again, batch)) == [True, False, False, True]
+    assert created(porch.submit(caller(secret), batch)) == [False] * 4
+
+
 def test_of_equal_definitions_in_one_batch_the_first_is_created(porch: Coordinator) -> None:
     _, secret = pipeline(porch)
     batch = [{"a": 1, "b": 2}, {"c": 3}, {"b": 2, "a": 1.0}]
@@ -165,6 +176,6 @@ def test_the_same_message_again_registers_nothing_and_adds_no_event(porch: Coord
     who, given = caller(secret), definitions(5)
     first, again = porch.submit(who, given), porch.submit(who, given)
     assert created(first) == [True] * 5
-    assert created(again) == [False] * 5
+    assert created(again) == [True] * 5
     with porch.ledger.engine.connect() as connection:  # type: ignore[attr-defined]
         assert connection.execute(text("SELECT count(*) FROM porch.event")).scalar_one() == 5

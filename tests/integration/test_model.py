@@ -120,7 +120,7 @@ class Machine(RuleBasedStateMachine):
 
         def act(sender: Caller) -> None:
             answers = self.porch.submit(sender, given, version=version, priority=priority)
-            expected = self.model.submit(keys, version, priority)
+            expected = self.model.submit(sender.request_id, keys, version, priority)
             assert answers == [
                 Standing(key, status, created)
                 for key, (status, created) in zip(keys, expected, strict=True)
