@@ -125,7 +125,7 @@ def token() -> None:
 def issue(admin: bool, description: str) -> None:
     """Print a new admin token, once; the database keeps only a hash of it.
 
-    Tokens of pipelines are issued with `porch token issue --pipeline NAME`.
+    Tokens of pipelines are issued with `porch token issue --pipeline NAME --description TEXT`.
     """
     del admin  # said for clarity: the only kind that this command issues
     url = Settings.from_environment().required("database_url")

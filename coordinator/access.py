@@ -40,12 +40,17 @@ def require_admin(who: Permission) -> None:
         )
 
 
+def issuing(name: str | None = None) -> str:
+    """The command by which an administrator issues a token of the pipeline ``name``."""
+    return f"`porch token issue --pipeline {name or 'NAME'} --description TEXT`"
+
+
 def require_worker(who: Permission, name: str | None) -> Pipeline:
     """The pipeline of the token. Raises Forbidden for an admin token, which has none."""
     if who.pipeline is None:
         raise Forbidden(
             "an admin token cannot submit, claim or report",
-            f"use a token of the pipeline: `porch token issue --pipeline {name or 'NAME'}`",
+            f"use a token of the pipeline: {issuing(name)}",
         )
     return who.pipeline
 

@@ -27,7 +27,7 @@ class Lookup:
         if not caller.secret:
             raise MissingToken(
                 "no token came with this request",
-                "set PORCH_TOKEN; an administrator issues one: `porch token issue --pipeline NAME`",
+                f"set PORCH_TOKEN; an administrator issues one: {access.issuing()}",
             )
         who = self.ledger.permission(access.digest(caller.secret))
         return who, Origin(who.token_id, caller.request_id, caller.host)

@@ -68,7 +68,7 @@ def test_a_task_of_another_pipeline_is_not_found(house: House, user: User, verb:
 
 def test_an_admin_token_cannot_submit(house: House, user: User) -> None:
     done = submit(house, house.ready["admin_token"], "--pipeline", user.pipeline)
-    denied(done, "forbidden", f"`porch token issue --pipeline {user.pipeline}`")
+    denied(done, "forbidden", f"`porch token issue --pipeline {user.pipeline} --description TEXT`")
 
 
 @pytest.mark.parametrize(
