@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -88,6 +91,36 @@ def beat() -> None:
     Settings.from_environment().required("broker_url")
     argv = beat_argv()
     os.execv(argv[0], argv)  # noqa: S606
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@cli.command()
+@click.option("--host", help="Address to listen on; PORCH_GATEWAY_HOST unless given.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="PORCH_GATEWAY_PORT unless given.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option("--ssl-keyfile", type=_FILE, help="Key of the server's certificate, PEM.")
+@click.option("--ssl-certfile", type=_FILE, help="Certificate, PEM: serves HTTPS.")
+@click.option("--ssl-ca-certs", type=_FILE, help="Who signs the clients' certificates, PEM.")
+@click.option("--log-config", type=_FILE, help="JSON, as Python's logging.config.dictConfig takes.")
+def gateway(
+    host: str | None, port: int | None, workers: int, log_config: Path | None, **tls: Path | None
+) -> None:
+    """Serve HTTP in the foreground: the API, its documents, and the page operators open.
+
+    Listens on this machine only unless --host says otherwise.
+    """
+    from config.gateway import serve  # noqa: PLC0415 (the other commands start sooner without)
+
+    settings = Settings.from_environment()
+    settings.required("database_url")
+    given: dict[str, Any] = {name: str(path) for name, path in tls.items() if path is not None}
+    if bool(tls["ssl_keyfile"]) != bool(tls["ssl_certfile"]):
+        raise click.UsageError("--ssl-keyfile and --ssl-certfile need each other")
+    if tls["ssl_ca_certs"]:
+        given |= {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    serve(host or settings.gateway_host, port or settings.gateway_port, workers, log_config, given)
 
 
 @cli.command()

@@ -101,7 +101,11 @@ class _Demo:
         log = (self.home / "up.log").open("w+")
         server = subprocess.Popen(
             [*_command("porch-server"), "up", "--json"],
-            env={**self.env, "PORCH_STATE_DIR": str(self.home / "state")},
+            env={
+                **self.env,
+                "PORCH_STATE_DIR": str(self.home / "state"),
+                "PORCH_GATEWAY_PORT": "0",
+            },
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

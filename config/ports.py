@@ -46,22 +46,28 @@ def start_on_port(
 
 
 def _candidates(kept: int) -> Iterator[int]:
-    if kept and _is_free(kept):
+    if kept and is_free(kept):
         yield kept
     for _ in range(_TRIES):
         # At random: two installations that start together hardly ever choose the same.
         port = secrets.choice(_PORTS)
-        while not _is_free(port):
+        while not is_free(port):
             port = secrets.choice(_PORTS)
         yield port
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
+def free_port() -> int:
+    """Any port that nobody listens on."""
+    return next(_candidates(0))
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As the servers do: connections of the last run that linger in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     state_dir: Path = Field(default_factory=default_state_dir)
     #: The largest task_input, as canonical JSON.
     max_input_bytes: int = Field(default=Limits().max_bytes, ge=1_024, le=16 * 2**20)
+    #: Where the gateway listens; port 0 is any that is free.
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = Field(default=8080, ge=0, le=65_535)
+    #: Whether the gateway asks for a token also where nothing is changed.
+    reads_need_token: bool = False
     #: A worker makes this file when it is ready.
     ready_file: Path | None = None
 

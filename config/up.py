@@ -1,8 +1,8 @@
 """``porch-server up``: everything on this machine, started in order, stopped together.
 
 1. lock the state directory; 2. start the servers that no URL is configured for; 3. migrate;
-4. issue the first admin token; 5. start the workers and beat; 6. say how to reach it all; 7. keep
-it running until a signal.
+4. issue the first admin token; 5. start the workers, beat and the gateway; 6. say how to reach it
+all; 7. keep it running until a signal.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import shlex
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.request import urlopen
 
 from kombu.utils.url import maybe_sanitize_url
 from sqlalchemy.engine import make_url
@@ -22,21 +23,22 @@ from sqlalchemy.engine import make_url
 from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
 from config.embedded_postgres import postgres_url, start_postgres
 from config.embedded_valkey import start_valkey, valkey_url
+from config.ports import free_port, is_free
 from config.private_files import write_private
 from config.processes import Child, Family, Program
 from config.server_home import server_home
-from config.settings import Settings
+from config.settings import Misconfigured, Settings
 from config.signals import Stopped, StopSignals
 from config.state import State
 from config.supervision import keep_running
 from config.system_user import server_user
-from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
+from config.wiring import QUEUES, beat_argv, gateway_argv, issue_admin_token, worker_argv
 from db.migrate import upgrade
 
 _WORKER_STAGE = 0
 # A worker finishes or hands back its messages within 10 s of SIGTERM.
 _WORKER_STOP_SECONDS = 20.0
-_WORKER_READY_SECONDS = 60.0
+_READY_SECONDS = 60.0
 _CONCURRENCY = 2
 # Two, so that a flood of submissions does not keep claims and reports waiting.
 _SUBMIT, *_OTHERS = QUEUES
@@ -54,6 +56,7 @@ class Urls:
     database: str
     broker: str
     result: str
+    gateway: str = ""
 
 
 def up(settings: Settings, json_output: bool) -> None:
@@ -69,12 +72,16 @@ def up(settings: Settings, json_output: bool) -> None:
         Family(state.lock, state.children, stop.pause) as family,
     ):
         try:
+            _check_gateway(settings.gateway_host, settings.gateway_port)
             urls = _start_servers(settings, state, family)
             with stop.interrupting():
                 upgrade(urls.database)
             new_token = _ensure_admin_token(urls, state)
             _write_env_sh(urls, state)
+            urls, gateway = _start_gateway(urls, settings, state, family)
             _start_celery(urls, state, family)
+            health = f"{urls.gateway}/health/live"
+            family.wait_until(gateway, lambda: _answers(health), _READY_SECONDS)
             if json_output:
                 _print(_as_json(urls, state, family))
             else:
@@ -87,7 +94,7 @@ def up(settings: Settings, json_output: bool) -> None:
 
 def worker_ready(family: Family, child: Child, ready_file: Path) -> None:
     """Wait for the worker to make its ready file; raises ProgramDied with the end of its log."""
-    family.wait_until(child, ready_file.exists, _WORKER_READY_SECONDS)
+    family.wait_until(child, ready_file.exists, _READY_SECONDS)
 
 
 def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
@@ -161,12 +168,50 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
         worker_ready(family, child, ready_file)
 
 
+def _check_gateway(host: str, port: int) -> None:
+    if port and not is_free(port, host):
+        raise Misconfigured(
+            f"the gateway cannot listen on {host}, port {port}: something else does",
+            "set PORCH_GATEWAY_PORT to another port, or to 0 for any that is free",
+        )
+
+
+def _start_gateway(
+    urls: Urls, settings: Settings, state: State, family: Family
+) -> tuple[Urls, Child]:
+    host, port = settings.gateway_host, settings.gateway_port or free_port()
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _say("starting the gateway")
+    child = family.start(
+        Program(
+            name="gateway",
+            argv=gateway_argv(host, port),
+            env={**os.environ, "PORCH_DATABASE_URL": urls.database},
+            cwd=Path.cwd(),
+            log=state.log("gateway"),
+            stage=_WORKER_STAGE,
+            stop_signal=signal.SIGTERM,
+            stop_seconds=_WORKER_STOP_SECONDS,
+        )
+    )
+    return replace(urls, gateway=url), child
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2):  # noqa: S310 (our own http:// address)
+            return True
+    except OSError:
+        return False
+
+
 def _as_json(urls: Urls, state: State, family: Family) -> str:
     return json.dumps(
         {
             "database_url": urls.database,
             "broker_url": urls.broker,
             "result_url": urls.result,
+            "gateway_url": urls.gateway,
             "admin_token": state.admin_token.read_text().strip(),
             "pids": {child.program.name: child.pid for child in family.children},
         }
@@ -179,6 +224,7 @@ def _as_text(urls: Urls, state: State, new_token: str | None) -> str:
         "porch is ready",
         f"  database   {make_url(urls.database).render_as_string(hide_password=True)}",
         f"  broker     {maybe_sanitize_url(urls.broker)}",
+        f"  web page   {urls.gateway}/",
         f"  logs       {state.path}",
     ]
     if new_token:

@@ -13,9 +13,19 @@ from db.engine import make_engine
 from db.ledger import PostgresLedger
 
 
-def make_coordinator(database_url: str, limits: Limits | None = None) -> Coordinator:
-    """A Coordinator over the PostgreSQL at ``database_url``; nothing is connected before use."""
-    return Coordinator(PostgresLedger(make_engine(database_url)), limits)
+def make_coordinator(
+    database_url: str,
+    limits: Limits | None = None,
+    *,
+    connections: int = 1,
+    open_reads: bool = False,
+) -> Coordinator:
+    """A Coordinator over the PostgreSQL at ``database_url``; nothing is connected before use.
+
+    ``connections``: threads that may use it at a time. ``open_reads``: looking needs no token.
+    """
+    ledger = PostgresLedger(make_engine(database_url, connections))
+    return Coordinator(ledger, limits, open_reads=open_reads)
 
 
 @cache
@@ -57,3 +67,9 @@ def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:
 def beat_argv() -> list[str]:
     """The command that asks for periodic work."""
     return [*_TASKS, "beat"]
+
+
+def gateway_argv(host: str, port: int) -> list[str]:
+    """The command that runs a gateway of one process."""
+    command = (sys.executable, "-P", "-m", "config", "gateway")
+    return [*command, "--host", host, "--port", str(port)]

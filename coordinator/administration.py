@@ -66,7 +66,7 @@ class Administration(Lookup):
 
     def pipelines(self, caller: Caller, name: str | None = None) -> list[PipelineLoad]:
         """All pipelines, or one, with their tasks counted. Any token may look."""
-        who, _ = self._enter(caller)
+        who = self._onlooker(caller)
         if name is not None:
             self._named(who, name)
         return self.ledger.loads(name)

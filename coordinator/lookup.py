@@ -15,13 +15,20 @@ from coordinator.requests import Caller, Name
 
 T = TypeVar("T")
 
+#: Good for looking only: no verb that changes anything takes it.
+_ANYBODY = Permission(0, "anybody", None)
+
 
 class Lookup:
     """A ledger, and the ways from a caller's words to what they mean in it."""
 
-    def __init__(self, ledger: Ledger, limits: Limits | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, limits: Limits | None = None, *, open_reads: bool = False
+    ) -> None:
         self.ledger = ledger
         self.limits = limits or Limits()
+        #: Whether anybody may look, without a token.
+        self.open_reads = open_reads
 
     def _enter(self, caller: Caller) -> tuple[Permission, Origin]:
         if not caller.secret:
@@ -31,6 +38,12 @@ class Lookup:
             )
         who = self.ledger.permission(access.digest(caller.secret))
         return who, Origin(who.token_id, caller.request_id, caller.host)
+
+    def _onlooker(self, caller: Caller) -> Permission:
+        """Who wants to look: where reads are open, anybody, at all there is."""
+        if caller.secret is None and self.open_reads:
+            return _ANYBODY
+        return self._enter(caller)[0]
 
     def _named(self, who: Permission, name: str) -> Pipeline:
         if who.pipeline is not None and who.pipeline.name == name:

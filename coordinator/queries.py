@@ -16,11 +16,15 @@ MOST_LISTED = 10_000
 class Queries(Lookup):
     """Tasks, shown, listed and counted."""
 
+    def check_ledger(self) -> None:
+        """Raises LedgerAway unless the ledger answers."""
+        self.ledger.pipeline("")
+
     def show(
         self, caller: Caller, name: Name, *, pipeline: str | None = None
     ) -> tuple[Task, list[Event]]:
         """One task with its events, oldest first."""
-        who, _ = self._enter(caller)
+        who = self._onlooker(caller)
         task = or_raise(self._find(self._look(who, pipeline), [name])[0])
         return task, self.ledger.events(task.task_id)
 
@@ -35,7 +39,7 @@ class Queries(Lookup):
         return self.ledger.count(self._filter(caller, search))
 
     def _filter(self, caller: Caller, search: Search) -> TaskFilter:
-        who, _ = self._enter(caller)
+        who = self._onlooker(caller)
         target = self._look(who, search.pipeline)
         version = search.version
         if target is not None and version is not None:

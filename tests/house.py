@@ -102,7 +102,9 @@ class House:
         self.state_dir = state_dir
         self.process = subprocess.Popen(
             [str(BIN / "porch-server"), "up", "--json"],
-            env=environment({"PORCH_STATE_DIR": str(state_dir), **(env or {})}),
+            env=environment(
+                {"PORCH_STATE_DIR": str(state_dir), "PORCH_GATEWAY_PORT": "0", **(env or {})}
+            ),
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

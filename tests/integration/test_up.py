@@ -42,12 +42,23 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
 
 def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any]]) -> None:
     path, line = shared
-    assert list(line) == ["database_url", "broker_url", "result_url", "admin_token", "pids"]
+    assert list(line) == [
+        *("database_url", "broker_url", "result_url", "gateway_url", "admin_token", "pids")
+    ]
     assert line["result_url"] == line["broker_url"]
-    assert list(line["pids"]) == ["postgres", "valkey", "worker.submit", "worker.claim", "beat"]
+    ours = ["gateway", "worker.submit", "worker.claim", "beat"]
+    assert list(line["pids"]) == ["postgres", "valkey", *ours]
     assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
     assert _ask(line["database_url"], "SELECT count(*) FROM porch.token") == 1
     assert (path / "admin-token").read_text().strip() == line["admin_token"]
+
+
+def test_a_port_that_is_taken_is_told(shared: tuple[Path, dict[str, Any]], state_dir: Path) -> None:
+    taken = shared[1]["gateway_url"].rpartition(":")[2]
+    with _up(state_dir, PORCH_GATEWAY_PORT=taken) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"port {taken}: something else does; set PORCH_GATEWAY_PORT" in said
 
 
 def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) -> None:
@@ -183,7 +194,7 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
                 line = _line(process)
                 assert line["database_url"] == servers.database_url
                 assert line["broker_url"] == servers.broker_url
-                assert list(line["pids"]) == ["worker.submit", "worker.claim", "beat"]
+                assert list(line["pids"]) == ["gateway", "worker.submit", "worker.claim", "beat"]
                 process.terminate()
                 assert process.wait(timeout=60) == 0
             assert _ask(servers.database_url, "SELECT 1") == 1
@@ -199,7 +210,12 @@ def _up(state_dir: Path, *arguments: str, **environment: str) -> Iterator[subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**kept, "PORCH_STATE_DIR": str(state_dir), **environment},
+        env={
+            **kept,
+            "PORCH_STATE_DIR": str(state_dir),
+            "PORCH_GATEWAY_PORT": "0",
+            **environment,
+        },
     ) as process:
         try:
             yield process

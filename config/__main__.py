@@ -1,0 +1,7 @@
+"""``python -m config``: what ``porch-server`` is, without its script on the path."""
+
+from __future__ import annotations
+
+from config.cli import main
+
+main()

@@ -1,0 +1,63 @@
+"""``porch-server gateway``: the HTTP door, served by uvicorn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from config.logs import logging_config
+from config.settings import Misconfigured, Settings
+from config.wiring import make_coordinator
+from coordinator.gateway.app import THREADS, make_gateway
+from coordinator.identity import Limits
+
+# Requests that are under way when it is told to stop have so many seconds to end.
+_STOP_SECONDS = 10
+
+
+def make_app() -> FastAPI:
+    """The application of one gateway process, from the environment."""
+    settings = Settings.from_environment()
+    porch = make_coordinator(
+        settings.required("database_url"),
+        Limits(max_bytes=settings.max_input_bytes),
+        connections=THREADS,
+        open_reads=not settings.reads_need_token,
+    )
+    return make_gateway(porch)
+
+
+def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict[str, Any]) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises Misconfigured.
+
+    ``tls``: uvicorn's options for keys and certificates, paths.
+    """
+    uvicorn.run(
+        "config.gateway:make_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=logging_config() if log_config is None else _read(log_config),
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        server_header=False,
+        **tls,
+    )
+
+
+def _read(log_config: Path) -> dict[str, Any]:
+    """A logging configuration: the JSON form of what ``logging.config.dictConfig`` takes."""
+    try:
+        config = json.loads(log_config.read_text())
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"cannot use {log_config}: {error}", "give a JSON file") from None
+    if not isinstance(config, dict) or config.get("version") != 1:
+        raise Misconfigured(
+            f'{log_config} is no logging configuration: it has no "version": 1',
+            "see logging.config.dictConfig in Python's documentation",
+        )
+    return config

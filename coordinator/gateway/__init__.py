@@ -1,0 +1,1 @@
+"""The HTTP door to a Coordinator: it parses, calls one verb, and replies."""

@@ -1,0 +1,48 @@
+"""The gateway: every HTTP path, over one Coordinator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+
+from coordinator.errors import PorchError
+from coordinator.gateway import health, problems
+from coordinator.gateway.paths import WithoutTrailingSlash
+from coordinator.service import Coordinator
+
+#: Requests that one process carries out at a time; more of them wait their turn. The ledger needs
+#: as many connections.
+THREADS = 16
+
+
+def make_gateway(porch: Coordinator) -> FastAPI:
+    """An ASGI application over ``porch``. Its documents need no internet."""
+    app = FastAPIOffline(
+        title="porch",
+        summary="Each pipeline runs once and only once for each definition of work.",
+        version=version("porch-coordinator"),
+        openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.porch = porch
+    app.include_router(health.router)
+    app.add_middleware(WithoutTrailingSlash)
+    app.exception_handler(PorchError)(problems.on_porch_error)
+    app.exception_handler(HTTPException)(problems.on_http_error)
+    app.exception_handler(RequestValidationError)(problems.on_invalid)
+    app.exception_handler(Exception)(problems.on_defect)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield

@@ -1,0 +1,118 @@
+"""Refusals over HTTP: which status each has, and how each generation of the API tells it."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from coordinator.errors import (
+    AccessDenied,
+    BadInput,
+    Conflict,
+    InternalError,
+    LedgerAway,
+    NotFound,
+    PorchError,
+    TooLarge,
+    TooSlow,
+)
+
+logger = logging.getLogger(__name__)
+
+#: The first that fits counts. 403 also without a token: the clients of npg_porch expect it.
+_STATUS: tuple[tuple[type[PorchError], int], ...] = (
+    (AccessDenied, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (TooLarge, 413),
+    (BadInput, 422),
+    (LedgerAway, 503),
+    (TooSlow, 503),
+)
+_RETRY_SECONDS = "5"
+
+
+def status_of(error: PorchError) -> int:
+    """The HTTP status of a refusal."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def is_v2(request: Request) -> bool:
+    """Whether the request came by the second generation of the API."""
+    return request.url.path.startswith("/api/v2")
+
+
+def problem(error: PorchError) -> JSONResponse:
+    """Problem details as RFC 9457 has them, with our code and cure as extensions."""
+    status = status_of(error)
+    return JSONResponse(
+        {
+            "type": f"urn:porch:{error.code}",
+            "title": (type(error).__doc__ or "").strip().splitlines()[0],
+            "status": status,
+            "detail": error.message,
+            "code": error.code,
+            "cure": error.cure,
+        },
+        status,
+        headers={"Retry-After": _RETRY_SECONDS} if status == 503 else None,
+        media_type="application/problem+json",
+    )
+
+
+def detail(error: PorchError) -> JSONResponse:
+    """As npg_porch tells it: one sentence."""
+    status = status_of(error)
+    sentence = error.message + (f"; {error.cure}" if error.cure else "")
+    headers = {"Retry-After": _RETRY_SECONDS} if status == 503 else None
+    return JSONResponse({"detail": sentence}, status, headers=headers)
+
+
+def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
+    """Reply to a refusal by a rule."""
+    return problem(error) if is_v2(request) else detail(error)
+
+
+def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    """Reply to what the framework refuses: no such path, a method that a path has not."""
+    if not is_v2(request):
+        return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+    return JSONResponse(
+        {"type": "about:blank", "title": error.detail, "status": error.status_code},
+        error.status_code,
+        headers=error.headers,
+        media_type="application/problem+json",
+    )
+
+
+def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Reply to a request that has not the shape that the path needs: where, and what is wrong."""
+    # Without what was sent: it may be large, or hold what no JSON can.
+    found = [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]
+    if not is_v2(request):
+        return JSONResponse({"detail": jsonable_encoder(found)}, 422)
+    first = found[0]
+    return JSONResponse(
+        {
+            "type": "urn:porch:bad_request",
+            "title": "The request has not the shape that the path needs.",
+            "status": 422,
+            "detail": f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            "code": "bad_request",
+            "errors": jsonable_encoder(found),
+        },
+        422,
+        media_type="application/problem+json",
+    )
+
+
+def on_defect(request: Request, error: Exception) -> JSONResponse:
+    """Reply to a defect of ours: the log has the details, the caller gets none of them."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    ours = InternalError("the gateway failed on this request", "its log has the details")
+    return problem(ours) if is_v2(request) else detail(ours)
