@@ -117,7 +117,7 @@ def reports_answered(record: Record, history: History, verified: Counter[str]) -
     for operation in record.of("update", "release", "rerun", "cancel"):
         for (task, attempt, to), result in operation.results:
             made = [e for e in history.said[task, operation.op] if e.to == to]
-            if "error" in result and made and not _may_be_told_late(operation):
+            if "error" in result and made:
                 yield f"{operation.verb} {operation.op} of {task} was refused, and has {made}"
             elif "error" not in result and not history.changes[task, attempt, to]:
                 yield f"{operation.verb} {operation.op}: {task} never was {to} in {attempt}"
@@ -128,15 +128,6 @@ def reports_answered(record: Record, history: History, verified: Counter[str]) -
             made = [e for e in history.said[task, operation.op] if e.to == to]
             if len(made) > 1 or any(event.attempt != attempt for event in made):
                 yield f"{operation.verb} {operation.op} of {task} in {attempt} has {made}"
-
-
-def _may_be_told_late(operation: Operation) -> bool:
-    """Whether it may have happened and be refused when it is asked for again.
-
-    Only claims and updates can be asked again under their request_id; anything else is a new
-    request by then, to a task that has gone on.
-    """
-    return bool(operation.silences) and operation.verb != "update"
 
 
 def unexpected_refusals(record: Record, history: History, verified: Counter[str]) -> Iterator[str]:

@@ -231,19 +231,6 @@ def test_a_lost_answer_heard_at_the_second_time_is_no_violation() -> None:
     assert told.found() == []
 
 
-def test_a_release_may_be_refused_when_it_is_asked_for_again() -> None:
-    told = Told()
-    told.run_out()
-    del told.operations["r"], told.operations["d"]
-    told.events[2] = replace(told.events[2], by=ME, message="g")
-    told.happen("PENDING", "CANCELLED", 1, "k")
-    told.rows[0] = Row(KEY, "CANCELLED", 1)
-    release = told.ask("g", "release", [[KEY, 1, "PENDING"]], [{"error": "illegal_change"}])
-    assert told.found()
-    release.silences.append("no_answer")
-    assert told.found() == []
-
-
 def test_a_report_of_which_nothing_was_heard_may_have_happened_or_not() -> None:
     for happened in (True, False):
         told = Told()

@@ -164,7 +164,9 @@ class Wrapper:
 
         def call(op: str) -> list[Any]:
             seen = [Decision(task, status, attempt)]
-            return [_reported(a) for a in self.porch.rerun(seen, reason=op, force=True)]
+            return [
+                _reported(a) for a in self.porch.rerun(seen, reason=op, force=True, request_id=op)
+            ]
 
         (answer,) = self._ask("rerun", [[task, attempt, "PENDING"]], call) or [{"error": ""}]
         if "error" not in answer:
@@ -178,7 +180,9 @@ class Wrapper:
 
         def call(op: str) -> list[Any]:
             seen = [Decision(task, "PENDING", attempt)]
-            return [_reported(answer) for answer in self.porch.cancel(seen, reason=op)]
+            return [
+                _reported(answer) for answer in self.porch.cancel(seen, reason=op, request_id=op)
+            ]
 
         self._ask("cancel", [[task, attempt, "CANCELLED"]], call)
 
@@ -203,7 +207,10 @@ class Wrapper:
         task, attempt = holding
 
         def call(op: str) -> list[Any]:
-            return [_reported(a) for a in self.porch.release([(task, attempt, None)], message=op)]
+            return [
+                _reported(a)
+                for a in self.porch.release([(task, attempt, None)], message=op, request_id=op)
+            ]
 
         self._ask("release", [[task, attempt, "PENDING"]], call)
 
