@@ -55,11 +55,25 @@ def require_worker(who: Permission, name: str | None) -> Pipeline:
     return who.pipeline
 
 
+def require_own(who: Permission, name: str) -> Pipeline:
+    """The pipeline of the token. Raises Forbidden unless ``name`` is its name.
+
+    Also where there is no pipeline of that name: nobody can hold a token of it.
+    """
+    own = require_worker(who, name)
+    if own.name != name:
+        raise _of_another(who, own, name)
+    return own
+
+
 def require_look(who: Permission, pipeline: Pipeline) -> None:
     """Raises Forbidden if ``who`` holds a token of another pipeline."""
     if who.pipeline is not None and who.pipeline.pipeline_id != pipeline.pipeline_id:
-        raise Forbidden(
-            f'the token "{who.description}" is for the pipeline "{who.pipeline.name}", '
-            f'not for "{pipeline.name}"',
-            "use a token of that pipeline",
-        )
+        raise _of_another(who, who.pipeline, pipeline.name)
+
+
+def _of_another(who: Permission, own: Pipeline, name: str) -> Forbidden:
+    return Forbidden(
+        f'the token "{who.description}" is for the pipeline "{own.name}", not for "{name}"',
+        "use a token of that pipeline",
+    )

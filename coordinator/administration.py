@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coordinator import access
-from coordinator.errors import BadRequest, PipelineExists, UnknownTokenId
+from coordinator.errors import BadRequest, PipelineExists, UnknownTokenId, VersionExists
 from coordinator.lookup import Lookup
-from coordinator.model import PipelineLoad, Token
+from coordinator.model import Pipeline, PipelineLoad, Token
 from coordinator.requests import Caller, Policy
 
 _NAME_LENGTH = 200
@@ -16,10 +16,17 @@ _NAME_LENGTH = 200
 class Administration(Lookup):
     """What administrators do, each with an admin token; anybody may look at the pipelines."""
 
+    def check_admin(self, caller: Caller) -> None:
+        """Raises Forbidden unless the caller has an admin token."""
+        access.require_admin(self._enter(caller)[0])
+
     def register_pipeline(
-        self, caller: Caller, name: str, *, uri: str, version: str
+        self, caller: Caller, name: str, *, uri: str, version: str, anew: bool = False
     ) -> PipelineLoad:
-        """Add a pipeline. The same again is no error; raises PipelineExists if it differs."""
+        """Add a pipeline. Raises PipelineExists if the name is that of a different one.
+
+        The same again is no error, unless it is to be made ``anew``.
+        """
         who, _ = self._enter(caller)
         access.require_admin(who)
         _check_text("name", name)
@@ -28,7 +35,8 @@ class Administration(Lookup):
         created = self.ledger.register_pipeline(name, uri, version)
         load = self._load(name)
         known = load.pipeline
-        if not created and (known.uri != uri or version not in known.versions):
+        same = known.uri == uri and version in known.versions
+        if not created and (anew or not same):
             raise PipelineExists(
                 f'pipeline "{name}" exists, with uri {known.uri} and '
                 f"versions {', '.join(known.versions)}",
@@ -43,6 +51,15 @@ class Administration(Lookup):
         _check_text("version", version)
         self.ledger.add_version(self._named(who, name), version)
         return self._load(name)
+
+    def add_own_version(self, caller: Caller, name: str, version: str) -> Pipeline:
+        """Add a version with the pipeline's own token. Raises VersionExists."""
+        who, _ = self._enter(caller)
+        target = self._own(who, name)
+        _check_text("version", version)
+        if not self.ledger.add_version(target, version):
+            raise VersionExists(f'pipeline "{name}" has the version "{version}" already')
+        return target
 
     def set_policy(self, caller: Caller, name: str, policy: Policy) -> PipelineLoad:
         """Set policies of a pipeline: identity, lease, max attempts, retry.
@@ -70,6 +87,18 @@ class Administration(Lookup):
         if name is not None:
             self._named(who, name)
         return self.ledger.loads(name)
+
+    def catalogue(self, caller: Caller, name: str | None = None) -> list[Pipeline]:
+        """All pipelines, or one, without their tasks. Any token may look."""
+        who = self._onlooker(caller)
+        return self.ledger.pipelines() if name is None else [self._named(who, name)]
+
+    def issue_token(self, caller: Caller, *, pipeline: str, description: str) -> str:
+        """Make a token for a pipeline: its secret, which nobody can be told again."""
+        secret = access.new_secret()
+        digest = access.digest(secret)
+        self.add_token(caller, digest, pipeline=pipeline, description=description)
+        return secret
 
     def add_token(
         self, caller: Caller, digest: bytes, *, pipeline: str | None, description: str

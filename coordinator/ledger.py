@@ -19,6 +19,7 @@ from coordinator.model import (
     KeyRange,
     Origin,
     Outcome,
+    Outline,
     Permission,
     Pipeline,
     PipelineLoad,
@@ -28,6 +29,7 @@ from coordinator.model import (
     TaskFilter,
     Token,
 )
+from coordinator.status import Status
 
 
 class Ledger(Protocol):
@@ -59,6 +61,14 @@ class Ledger(Protocol):
         No task is handed to two callers. Each handed out counts one attempt, starts its lease and
         has one event. A ``request_id`` seen before gets the tasks it got then, in the attempt it
         got them, and nothing more; also when it got none.
+        """
+        ...
+
+    def take(self, pipeline: Pipeline, task_id: int, to: Status, origin: Origin) -> Outcome:
+        """Hand out this very task if it is PENDING: CLAIMED or, claimed and started, RUNNING.
+
+        Of many who ask at once, one is handed it. It counts one attempt and starts its lease; a
+        task that becomes RUNNING has two events. A ``request_id`` seen before changes nothing.
         """
         ...
 
@@ -113,6 +123,13 @@ class Ledger(Protocol):
         """Up to ``limit`` tasks with a task_id beyond ``after``, in the order of registration."""
         ...
 
+    def outlines(
+        self, wanted: TaskFilter, after: int, limit: int, most_bytes: int
+    ) -> list[Outline]:
+        """As ``tasks``, in less time and room; and no more of them than have ``most_bytes`` of
+        input, but one at least, if there is one."""
+        ...
+
     def count(self, wanted: TaskFilter) -> dict[str, int]:
         """How many tasks there are per status; statuses with none are left out."""
         ...
@@ -121,6 +138,10 @@ class Ledger(Protocol):
 
     def pipeline(self, name: str) -> Pipeline | None:
         """The pipeline of that name."""
+        ...
+
+    def pipelines(self) -> list[Pipeline]:
+        """All pipelines, by name."""
         ...
 
     def pipeline_names(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from coordinator.status import Status
@@ -91,6 +91,19 @@ class Task:
     def task_input_id(self) -> str:
         """The key as people see it: 64 hexadecimal digits."""
         return self.key.hex()
+
+
+class Outline(NamedTuple):
+    """A task as the long lists have it. A tuple, and ``text`` its input as the JSON text that is
+    kept: there may be millions of them, to be written out again."""
+
+    task_id: int
+    pipeline: str
+    uri: str
+    version: str
+    task_input_id: str
+    text: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)

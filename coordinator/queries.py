@@ -6,11 +6,13 @@ from datetime import datetime
 
 from coordinator.errors import BadRequest
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Event, Task, TaskFilter
+from coordinator.model import Event, Outline, Task, TaskFilter
 from coordinator.naming import pick_version
 from coordinator.requests import Caller, Name, Search
 
 MOST_LISTED = 10_000
+#: What the inputs of one page of outlines may have together.
+MOST_BYTES = 4 * 2**20
 
 
 class Queries(Lookup):
@@ -30,9 +32,16 @@ class Queries(Lookup):
 
     def tasks(self, caller: Caller, search: Search, *, after: int, limit: int) -> list[Task]:
         """Up to ``limit`` tasks that fit, beyond ``after``, in order of registration."""
-        if not 1 <= limit <= MOST_LISTED:
-            raise BadRequest(f"cannot list {limit} tasks at once", f"ask for 1 to {MOST_LISTED:,}")
+        _check_limit(limit)
         return self.ledger.tasks(self._filter(caller, search), after, limit)
+
+    def outlines(self, caller: Caller, search: Search, *, after: int, limit: int) -> list[Outline]:
+        """As ``tasks``, for whoever wants them all, page by page; an empty page is the end.
+
+        A page may have fewer than ``limit``, as its inputs are bounded together.
+        """
+        _check_limit(limit)
+        return self.ledger.outlines(self._filter(caller, search), after, limit, MOST_BYTES)
 
     def count(self, caller: Caller, search: Search) -> dict[str, int]:
         """How many tasks fit, per status."""
@@ -53,6 +62,11 @@ class Queries(Lookup):
             search.message,
             search.stale,
         )
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_LISTED:
+        raise BadRequest(f"cannot list {limit} tasks at once", f"ask for 1 to {MOST_LISTED:,}")
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -62,6 +62,9 @@ class AdministrationLedger(PostgresBase):
         rows = self._read(questions.PIPELINE, name=name)
         return pipeline_of(rows[0]) if rows else None
 
+    def pipelines(self) -> list[Pipeline]:
+        return [pipeline_of(row) for row in self._read(questions.PIPELINE, name=None)]
+
     def pipeline_names(self) -> list[str]:
         return [row.name for row in self._read(questions.PIPELINE, name=None)]
 

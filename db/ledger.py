@@ -5,8 +5,9 @@ from __future__ import annotations
 from db.administration import AdministrationLedger
 from db.looking import LookingLedger
 from db.sweeping import SweepingLedger
+from db.taking import TakingLedger
 from db.work import WorkLedger
 
 
-class PostgresLedger(WorkLedger, SweepingLedger, LookingLedger, AdministrationLedger):
+class PostgresLedger(WorkLedger, TakingLedger, SweepingLedger, LookingLedger, AdministrationLedger):
     """``PostgresLedger(engine)``: a Ledger. Safe to use from many processes and threads at once."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, ScalarSelect, Select, Text, cast, func, or_, select
 
-from coordinator.model import Event, KeyRange, Pipeline, Task, TaskFilter
+from coordinator.model import Event, KeyRange, Outline, Pipeline, Task, TaskFilter
 from coordinator.status import HELD, Status
 from db import questions, schema
 from db.base import PostgresBase
@@ -55,6 +55,34 @@ class LookingLedger(PostgresBase):
             .limit(limit)
         )
         return [task_of(row, row.pipeline) for row in self._read(chosen)]
+
+    def outlines(
+        self, wanted: TaskFilter, after: int, limit: int, most_bytes: int
+    ) -> list[Outline]:
+        """The bytes are counted by PostgreSQL, so that what is too much never gets here."""
+        text = cast(_T.task_input, Text).label("text")
+        page = (
+            _narrowed(
+                select(_T.task_id, _P.name, _P.uri, _T.version, _T.task_input_id, text, _T.status),
+                wanted,
+            )
+            .where(_P.pipeline_id == _T.pipeline_id, _T.task_id > after)
+            .order_by(_T.task_id)
+            .limit(limit)
+            .cte()
+        )
+        c, order = page.c, page.c.task_id
+        so_far = func.sum(func.octet_length(c.text)).over(order_by=order, rows=(None, 0))
+        first = func.row_number().over(order_by=order) == 1
+        counted = select(page, so_far.label("so_far"), first.label("first")).subquery()
+        c = counted.c
+        key = func.encode(c.task_input_id, "hex")
+        chosen = (
+            select(c.task_id, c.name, c.uri, c.version, key, c.text, c.status)
+            .where(or_(c.so_far <= most_bytes, c.first))
+            .order_by(c.task_id)
+        )
+        return [Outline._make(row) for row in self._read(chosen)]
 
     def count(self, wanted: TaskFilter) -> dict[str, int]:
         chosen = _narrowed(select(_T.status, func.count().label("tasks")), wanted)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import PorchError
 from coordinator.gateway import health, problems
 from coordinator.gateway.paths import WithoutTrailingSlash
+from coordinator.gateway.v1 import pipelines, tasks, versions
 from coordinator.service import Coordinator
 
 #: Requests that one process carries out at a time; more of them wait their turn. The ledger needs
@@ -33,7 +34,8 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.porch = porch
-    app.include_router(health.router)
+    for part in (pipelines, versions, tasks, health):
+        app.include_router(part.router)
     app.add_middleware(WithoutTrailingSlash)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(HTTPException)(problems.on_http_error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from typing import Any
 
 from fastapi import Request
 from fastapi.encoders import jsonable_encoder
@@ -37,6 +39,13 @@ _STATUS: tuple[tuple[type[PorchError], int], ...] = (
 _RETRY_SECONDS = "5"
 
 
+class _Json(JSONResponse):
+    """JSON in ASCII: a sentence may repeat what was sent, and UTF-8 cannot hold all of that."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode()
+
+
 def status_of(error: PorchError) -> int:
     """The HTTP status of a refusal."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
@@ -50,7 +59,7 @@ def is_v2(request: Request) -> bool:
 def problem(error: PorchError) -> JSONResponse:
     """Problem details as RFC 9457 has them, with our code and cure as extensions."""
     status = status_of(error)
-    return JSONResponse(
+    return _Json(
         {
             "type": f"urn:porch:{error.code}",
             "title": (type(error).__doc__ or "").strip().splitlines()[0],
@@ -70,7 +79,7 @@ def detail(error: PorchError) -> JSONResponse:
     status = status_of(error)
     sentence = error.message + (f"; {error.cure}" if error.cure else "")
     headers = {"Retry-After": _RETRY_SECONDS} if status == 503 else None
-    return JSONResponse({"detail": sentence}, status, headers=headers)
+    return _Json({"detail": sentence}, status, headers=headers)
 
 
 def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
@@ -81,8 +90,8 @@ def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
 def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Reply to what the framework refuses: no such path, a method that a path has not."""
     if not is_v2(request):
-        return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
-    return JSONResponse(
+        return _Json({"detail": error.detail}, error.status_code, headers=error.headers)
+    return _Json(
         {"type": "about:blank", "title": error.detail, "status": error.status_code},
         error.status_code,
         headers=error.headers,
@@ -95,9 +104,9 @@ def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     # Without what was sent: it may be large, or hold what no JSON can.
     found = [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]
     if not is_v2(request):
-        return JSONResponse({"detail": jsonable_encoder(found)}, 422)
+        return _Json({"detail": jsonable_encoder(found)}, 422)
     first = found[0]
-    return JSONResponse(
+    return _Json(
         {
             "type": "urn:porch:bad_request",
             "title": "The request has not the shape that the path needs.",

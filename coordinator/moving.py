@@ -1,0 +1,124 @@
+"""The verb for callers who know a task by its input and say no more than what it shall become.
+
+The clients of npg_porch have one operation for every change of status. From where the task is,
+the table of statuses tells which verb leads there. One way is of their making: from PENDING to
+RUNNING, which is a claim and a start in one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coordinator import access
+from coordinator.errors import ForceNeeded, IllegalChange, LedgerAway, PorchError
+from coordinator.identity import identify
+from coordinator.lookup import Lookup, or_raise
+from coordinator.model import Change, Origin, Outcome, Pipeline, Task
+from coordinator.requests import Caller, Name, Reported
+from coordinator.status import HELD, TRANSITIONS, Status, sources, verbs_from
+from coordinator.verdicts import on_report
+
+#: A task may be moved by others between our look at it and our change; so often we look again.
+_LOOKS = 5
+
+#: What no verb's table has: both at once, for who names a task instead of asking for the next.
+_START = "claim and start"
+
+
+class Moving(Lookup):
+    """Bring a task to a status, by whichever verb leads there from where it is."""
+
+    def own_pipeline(self, caller: Caller, name: str) -> Pipeline:
+        """The pipeline of the caller's token. Raises Forbidden unless its name is this one."""
+        who, _ = self._enter(caller)
+        return access.require_own(who, name)
+
+    def bring(
+        self,
+        caller: Caller,
+        task_input: object,
+        to: Status,
+        *,
+        pipeline: str,
+        version: str | None = None,
+        attempt: int | None = None,
+    ) -> Task:
+        """The task after the change, or as it was if it has that status already.
+
+        ``attempt``: which one the caller holds; without it, what is said counts for the current
+        one. Raises UnknownTask, AmbiguousTask, IllegalChange, StaleAttempt, and ForceNeeded for
+        DONE work.
+        """
+        who, origin = self._enter(caller)
+        target = access.require_own(who, pipeline)
+        key = identify(task_input, self.limits).key.hex()
+        # Where an input is once for the whole pipeline, it was perhaps another version's.
+        scope = version if target.identity == "version" else None
+        task = or_raise(self._find(target, [Name(key, scope)])[0])
+        for _ in range(_LOOKS):
+            change, outcome = self._try(target, task, to, attempt, origin)
+            told = or_raise(_verdict(task, change, outcome))
+            if told is not None:
+                return replace(task, status=told.status, attempt=told.attempt)
+            task = replace(task, status=outcome.status, attempt=outcome.attempt)
+        raise LedgerAway(f"task {key[:12]} is being changed by others all the time", "try again")
+
+    def _try(
+        self, target: Pipeline, task: Task, to: Status, attempt: int | None, origin: Origin
+    ) -> tuple[Change, Outcome]:
+        verb = _verb(task.status, to)
+        if verb == "rerun" and task.status is Status.DONE:
+            raise _force_needed(task)
+        change = Change(
+            task.task_id,
+            to,
+            _allowed(verb, task.status, to),
+            attempt,
+            # A claim that comes late is no report: nobody holds anything yet who claims.
+            of_holder=verb not in ("rerun", "cancel") and to is not Status.CLAIMED,
+        )
+        # Who names an attempt has held the task: PENDING, it is not theirs to claim once more.
+        if verb in ("claim", _START) and attempt is None:
+            return change, self.ledger.take(target, task.task_id, to, origin)
+        return change, self.ledger.change([change], origin)[0]
+
+
+def _verb(status: Status, to: Status) -> str | None:
+    if (status, to) == (Status.PENDING, Status.RUNNING):
+        return _START
+    return TRANSITIONS[status].get(to)
+
+
+def _allowed(verb: str | None, status: Status, to: Status) -> frozenset[Status]:
+    """From where the change may happen; from nowhere, it is only judged."""
+    if verb in ("update", "heartbeat"):
+        return sources("update", to)
+    if verb == "release":
+        return HELD
+    if verb in ("rerun", "cancel"):
+        return frozenset({status})
+    return frozenset()
+
+
+def _verdict(task: Task, change: Change, outcome: Outcome) -> Reported | PorchError | None:
+    """None where the task was moved by somebody else meanwhile: look again."""
+    verdict = on_report(task, change, outcome)
+    if not isinstance(verdict, IllegalChange):
+        return verdict
+    if outcome.status is not task.status:
+        return None
+    if change.attempt is not None and change.attempt > outcome.attempt:
+        return verdict
+    also = f", RUNNING ({_START})" if outcome.status is Status.PENDING else ""
+    return IllegalChange(
+        verdict.message, f"from {outcome.status} it may go to {verbs_from(outcome.status)}{also}"
+    )
+
+
+def _force_needed(task: Task) -> ForceNeeded:
+    name = task.task_input_id[:12]
+    return ForceNeeded(
+        f"task {name} is DONE",
+        "to run it again needs force and a reason, for which there is no room in this request: "
+        f"`porch rerun {name} --force --reason TEXT`, or the re-run of /api/v2",
+    )
