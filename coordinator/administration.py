@@ -20,29 +20,29 @@ class Administration(Lookup):
         self, caller: Caller, name: str, *, uri: str, version: str
     ) -> PipelineLoad:
         """Add a pipeline. The same again is no error; raises PipelineExists if it differs."""
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         access.require_admin(who)
         _check_text("name", name)
         _check_text("uri", uri, most=2_000)
         _check_text("version", version)
-        created = self.ledger.register_pipeline(name, uri, version)
+        created = self.ledger.register_pipeline(name, uri, version, origin.request_id)
         load = self._load(name)
         known = load.pipeline
-        if not created and (known.uri != uri or version not in known.versions):
+        if known.uri != uri or version not in known.versions:
             raise PipelineExists(
                 f'pipeline "{name}" exists, with uri {known.uri} and '
                 f"versions {', '.join(known.versions)}",
                 f"to add a version: `porch pipeline add-version {name} {version}`",
             )
-        return load
+        return replace(load, created=created)
 
     def add_version(self, caller: Caller, name: str, version: str) -> PipelineLoad:
         """Add a version to a pipeline; adding it again is no error."""
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         access.require_admin(who)
         _check_text("version", version)
-        self.ledger.add_version(self._named(who, name), version)
-        return self._load(name)
+        created = self.ledger.add_version(self._named(who, name), version, origin.request_id)
+        return replace(self._load(name), created=created)
 
     def set_policy(self, caller: Caller, name: str, policy: Policy) -> PipelineLoad:
         """Set policies of a pipeline: identity, lease, max attempts, retry.

@@ -131,12 +131,15 @@ class Ledger(Protocol):
         """All pipelines (or one) by name, with their tasks counted."""
         ...
 
-    def register_pipeline(self, name: str, uri: str, version: str) -> bool:
-        """Add a pipeline with its first version; False, and nothing done, if the name is taken."""
+    def register_pipeline(self, name: str, uri: str, version: str, request_id: UUID) -> bool:
+        """Add a pipeline with its first version; nothing is done if the name is taken.
+
+        Returns whether this request added it, now or before.
+        """
         ...
 
-    def add_version(self, pipeline: Pipeline, version: str) -> bool:
-        """Add a version; False if the pipeline has it."""
+    def add_version(self, pipeline: Pipeline, version: str, request_id: UUID) -> bool:
+        """Add a version if the pipeline has it not; whether this request did, now or before."""
         ...
 
     def set_policy(self, wanted: Pipeline) -> None:

@@ -34,11 +34,15 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class PipelineLoad:
-    """A pipeline with its tasks counted; ``oldest_pending`` is an age in seconds."""
+    """A pipeline with its tasks counted; ``oldest_pending`` is an age in seconds.
+
+    ``created``: the request that is answered has added it, or the version that it asked for.
+    """
 
     pipeline: Pipeline
     counts: Mapping[Status, int]
     oldest_pending: float | None
+    created: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4, uuid5
 
 from fastapi import Depends, Request
 
+from coordinator import access
 from coordinator.errors import BadRequest, MissingToken, UnknownToken
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
@@ -39,6 +40,16 @@ def reader(request: Request) -> Caller:
 Porch = Annotated[Coordinator, Depends(coordinator)]
 Writer = Annotated[Caller, Depends(writer)]
 Reader = Annotated[Caller, Depends(reader)]
+
+
+def new_token(request: Request, caller: Writer) -> str:
+    """The secret for a token to issue: under an Idempotency-Key the same one every time."""
+    if caller.secret is None or "idempotency-key" not in request.headers:
+        return access.new_secret()
+    return access.secret_of(caller.secret, caller.request_id)
+
+
+NewToken = Annotated[str, Depends(new_token)]
 
 
 def _caller(request: Request, secret: str | None) -> Caller:
