@@ -17,6 +17,7 @@ from coordinator.model import (
     Change,
     Event,
     KeyRange,
+    LookAlikes,
     Origin,
     Outcome,
     Permission,
@@ -28,6 +29,7 @@ from coordinator.model import (
     TaskFilter,
     Token,
 )
+from coordinator.status import Status
 
 
 class Ledger(Protocol):
@@ -103,6 +105,26 @@ class Ledger(Protocol):
         self, pipeline: Pipeline | None, ranges: Sequence[KeyRange], most: int
     ) -> list[list[Task]]:
         """For each range, up to ``most`` tasks of the pipeline (None: any) that are in it."""
+        ...
+
+    def standing(
+        self, pipeline: Pipeline, version: str, keys: Sequence[bytes]
+    ) -> dict[bytes, Status]:
+        """The status of each key that is known, in the scope in which ``submit`` would look."""
+        ...
+
+    def look_alikes(
+        self, pipeline: Pipeline, version: str | None, inputs: Sequence[str], most: int
+    ) -> LookAlikes:
+        """For each input, the last task that differs from it in one value at the top level.
+
+        Only the last ``most`` tasks of the pipeline and version (None: any) are looked at, and of
+        these no large ones (see ``coordinator.nearness``). Raises TooSlow.
+        """
+        ...
+
+    def by_id(self, task_ids: Sequence[int]) -> list[Task]:
+        """The tasks with these numbers, in any order."""
         ...
 
     def events(self, task_id: int) -> list[Event]:

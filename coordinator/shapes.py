@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 # Python 3.11's own cannot be read by pydantic, which describes these shapes in the HTTP document.
 from typing_extensions import TypedDict
 
 from coordinator.errors import PorchError
-from coordinator.model import Event, IdentityPolicy, PipelineLoad, Standing, Task, Token
+from coordinator.model import Event, Foreseen, IdentityPolicy, PipelineLoad, Standing, Task, Token
 from coordinator.requests import Reported
 from coordinator.status import Status
 
@@ -45,6 +45,30 @@ class ReportedShape(TypedDict):
     attempt: int
     changed: bool
     lease: int | None
+
+
+class NearShape(TypedDict):
+    """A known task that is like a new definition but for the values at ``paths``."""
+
+    differs: Literal["value", "type"]
+    paths: list[str]
+    task: TaskShape
+
+
+class ForeseenShape(TypedDict):
+    """How a submission would find a definition; ``status``: of the task that is known."""
+
+    task_input_id: str
+    new: bool
+    status: Status | None
+
+
+class NearestShape(ForeseenShape):
+    """As well, what is nearest to a new one, and among how many tasks that was sought."""
+
+    nearest: NearShape | None
+    compared: int
+    complete: bool
 
 
 class TaskShape(TypedDict):
@@ -115,6 +139,37 @@ def standing(answer: Standing | PorchError) -> StandingShape | RefusedShape:
         "task_input_id": answer.key.hex(),
         "status": answer.status,
         "created": answer.created,
+    }
+
+
+def foreseen(answer: Foreseen | PorchError) -> ForeseenShape | RefusedShape:
+    """How a submission would find a definition, or ``{"error": ...}``."""
+    if isinstance(answer, PorchError):
+        return refused(answer)
+    return {
+        "task_input_id": answer.key.hex(),
+        "new": answer.status is None,
+        "status": answer.status,
+    }
+
+
+def nearest(answer: Foreseen | PorchError) -> NearestShape | ForeseenShape | RefusedShape:
+    """The same, with what is nearest to it where it is new."""
+    told = foreseen(answer)
+    if isinstance(answer, PorchError) or answer.status is not None or "error" in told:
+        return told
+    near: NearShape | None = None
+    if answer.near is not None:
+        near = {
+            "differs": answer.near.differs,
+            "paths": list(answer.near.paths),
+            "task": task(answer.near.task),
+        }
+    return {
+        **told,
+        "nearest": near,
+        "compared": answer.compared,
+        "complete": answer.complete,
     }
 
 

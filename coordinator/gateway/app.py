@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import PorchError
 from coordinator.gateway import health, problems
 from coordinator.gateway.paths import WithoutTrailingSlash
+from coordinator.gateway.sizes import BoundedBodies
+from coordinator.gateway.v2 import router as v2
 from coordinator.service import Coordinator
 
 #: Requests that one process carries out at a time; more of them wait their turn. The ledger needs
@@ -34,6 +36,8 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     )
     app.state.porch = porch
     app.include_router(health.router)
+    app.include_router(v2.router)
+    app.add_middleware(BoundedBodies, but=v2.STREAMED)
     app.add_middleware(WithoutTrailingSlash)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(HTTPException)(problems.on_http_error)

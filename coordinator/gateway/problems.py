@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from fastapi import Request
 from fastapi.encoders import jsonable_encoder
@@ -82,8 +83,10 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Reply to what the framework refuses: no such path, a method that a path has not."""
     if not is_v2(request):
         return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+    title = HTTPStatus(error.status_code).phrase
+    said = {"detail": error.detail} if error.detail != title else {}
     return JSONResponse(
-        {"type": "about:blank", "title": error.detail, "status": error.status_code},
+        {"type": "about:blank", "title": title, "status": error.status_code, **said},
         error.status_code,
         headers=error.headers,
         media_type="application/problem+json",
@@ -93,7 +96,10 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """Reply to a request that has not the shape that the path needs: where, and what is wrong."""
     # Without what was sent: it may be large, or hold what no JSON can.
-    found = [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]
+    found = [
+        {"loc": [_tellable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
+        for e in error.errors()
+    ]
     if not is_v2(request):
         return JSONResponse({"detail": jsonable_encoder(found)}, 422)
     first = found[0]
@@ -109,6 +115,11 @@ def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         422,
         media_type="application/problem+json",
     )
+
+
+def _tellable(part: str | int) -> str | int:
+    """A part of a path: the name of a field that a caller made up may be no Unicode text."""
+    return part if isinstance(part, int) else part[:200].encode("utf-8", "replace").decode()
 
 
 def on_defect(request: Request, error: Exception) -> JSONResponse:
