@@ -3,9 +3,11 @@ everything else for its one pipeline. Both may look."""
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 from hashlib import sha256
+from uuid import UUID
 
 from coordinator.errors import Forbidden, UnknownToken
 from coordinator.model import Permission, Pipeline
@@ -16,6 +18,15 @@ _FORM = re.compile(r"\A[0-9a-f]{32}\Z")
 def new_secret() -> str:
     """A fresh token: 128 random bits as 32 hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def secret_of(admin_secret: str, request_id: UUID) -> str:
+    """The token that this request issues, however often it comes: only its sender can know it.
+
+    HMAC-SHA256 (RFC 2104) of the request_id under the administrator's own secret, as far as a
+    token has digits.
+    """
+    return hmac.digest(admin_secret.encode(), request_id.bytes, "sha256").hex()[:32]
 
 
 def digest(secret: str) -> bytes:

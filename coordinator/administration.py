@@ -27,37 +27,37 @@ class Administration(Lookup):
 
         The same again is no error, unless it is to be made ``anew``.
         """
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         access.require_admin(who)
         _check_text("name", name)
         _check_text("uri", uri, most=2_000)
         _check_text("version", version)
-        created = self.ledger.register_pipeline(name, uri, version)
+        created = self.ledger.register_pipeline(name, uri, version, origin.request_id)
         load = self._load(name)
         known = load.pipeline
         same = known.uri == uri and version in known.versions
-        if not created and (anew or not same):
+        if not same or (anew and not created):
             raise PipelineExists(
                 f'pipeline "{name}" exists, with uri {known.uri} and '
                 f"versions {', '.join(known.versions)}",
                 f"to add a version: `porch pipeline add-version {name} {version}`",
             )
-        return load
+        return replace(load, created=created)
 
     def add_version(self, caller: Caller, name: str, version: str) -> PipelineLoad:
         """Add a version to a pipeline; adding it again is no error."""
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         access.require_admin(who)
         _check_text("version", version)
-        self.ledger.add_version(self._named(who, name), version)
-        return self._load(name)
+        created = self.ledger.add_version(self._named(who, name), version, origin.request_id)
+        return replace(self._load(name), created=created)
 
     def add_own_version(self, caller: Caller, name: str, version: str) -> Pipeline:
         """Add a version with the pipeline's own token. Raises VersionExists."""
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         target = self._own(who, name)
         _check_text("version", version)
-        if not self.ledger.add_version(target, version):
+        if not self.ledger.add_version(target, version, origin.request_id):
             raise VersionExists(f'pipeline "{name}" has the version "{version}" already')
         return target
 
@@ -71,7 +71,9 @@ class Administration(Lookup):
         given = policy.given()
         for word, value in given.items():
             if isinstance(value, int) and not 1 <= value <= 2**31 - 1:
-                raise BadRequest(f"{word} must be at least 1, not {value}", "or none at all")
+                raise BadRequest(
+                    f"{word} of {value} is not within 1 and {2**31 - 1}", "or none at all"
+                )
         wanted = replace(self._named(who, name), **given)
         if wanted.retry is not None and wanted.max_attempts is None:
             raise BadRequest(
@@ -92,13 +94,6 @@ class Administration(Lookup):
         """All pipelines, or one, without their tasks. Any token may look."""
         who = self._onlooker(caller)
         return self.ledger.pipelines() if name is None else [self._named(who, name)]
-
-    def issue_token(self, caller: Caller, *, pipeline: str, description: str) -> str:
-        """Make a token for a pipeline: its secret, which nobody can be told again."""
-        secret = access.new_secret()
-        digest = access.digest(secret)
-        self.add_token(caller, digest, pipeline=pipeline, description=description)
-        return secret
 
     def add_token(
         self, caller: Caller, digest: bytes, *, pipeline: str | None, description: str

@@ -79,6 +79,14 @@ def identify(task_input: object, limits: Limits) -> Identified:
     return Identified(sha256(canonical).digest(), text)
 
 
+def identified(task_input: object, limits: Limits) -> Identified | PorchError:
+    """As ``identify``, with a refusal as the answer: one bad definition does not stop others."""
+    try:
+        return identify(task_input, limits)
+    except PorchError as refusal:
+        return refusal
+
+
 def _first_fault(task_input: object, limits: Limits) -> PorchError:
     fallback = NotRepresentable("canonical JSON (RFC 8785) cannot hold this definition")
     return next(_faults(task_input, limits), fallback)

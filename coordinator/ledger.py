@@ -17,6 +17,7 @@ from coordinator.model import (
     Change,
     Event,
     KeyRange,
+    LookAlikes,
     Origin,
     Outcome,
     Outline,
@@ -115,6 +116,26 @@ class Ledger(Protocol):
         """For each range, up to ``most`` tasks of the pipeline (None: any) that are in it."""
         ...
 
+    def standing(
+        self, pipeline: Pipeline, version: str, keys: Sequence[bytes]
+    ) -> dict[bytes, Status]:
+        """The status of each key that is known, in the scope in which ``submit`` would look."""
+        ...
+
+    def look_alikes(
+        self, pipeline: Pipeline, version: str | None, inputs: Sequence[str], most: int
+    ) -> LookAlikes:
+        """For each input, the last task that differs from it in one value at the top level.
+
+        Only the last ``most`` tasks of the pipeline and version (None: any) are looked at, and of
+        these no large ones (see ``coordinator.nearness``). Raises TooSlow.
+        """
+        ...
+
+    def by_id(self, task_ids: Sequence[int]) -> list[Task]:
+        """The tasks with these numbers, in any order."""
+        ...
+
     def events(self, task_id: int) -> list[Event]:
         """The events of a task, oldest first."""
         ...
@@ -152,12 +173,15 @@ class Ledger(Protocol):
         """All pipelines (or one) by name, with their tasks counted."""
         ...
 
-    def register_pipeline(self, name: str, uri: str, version: str) -> bool:
-        """Add a pipeline with its first version; False, and nothing done, if the name is taken."""
+    def register_pipeline(self, name: str, uri: str, version: str, request_id: UUID) -> bool:
+        """Add a pipeline with its first version; nothing is done if the name is taken.
+
+        Returns whether this request added it, now or before.
+        """
         ...
 
-    def add_version(self, pipeline: Pipeline, version: str) -> bool:
-        """Add a version; False if the pipeline has it."""
+    def add_version(self, pipeline: Pipeline, version: str, request_id: UUID) -> bool:
+        """Add a version if the pipeline has it not; whether this request did, now or before."""
         ...
 
     def set_policy(self, wanted: Pipeline) -> None:

@@ -34,11 +34,15 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class PipelineLoad:
-    """A pipeline with its tasks counted; ``oldest_pending`` is an age in seconds."""
+    """A pipeline with its tasks counted; ``oldest_pending`` is an age in seconds.
+
+    ``created``: the request that is answered has added it, or the version that it asked for.
+    """
 
     pipeline: Pipeline
     counts: Mapping[Status, int]
     oldest_pending: float | None
+    created: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class Task:
     """One definition of work of one pipeline, as it stands.
 
     ``job_id``: what a scheduler calls the job of its last attempt. ``retry_at``: when it will be
-    PENDING again by itself.
+    PENDING again by itself. ``lease``: of a task that is handed out, the seconds until its holder
+    must be heard of; None for ever.
     """
 
     task_id: int
@@ -86,6 +91,7 @@ class Task:
     lease_until: datetime | None
     job_id: str | None = None
     retry_at: datetime | None = None
+    lease: int | None = field(default=None, compare=False)
 
     @property
     def task_input_id(self) -> str:
@@ -141,6 +147,45 @@ class Standing:
     key: bytes
     status: Status
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A known task that is like a new definition, but for the values at some paths.
+
+    ``differs``: in what the values are, or only in their type (1 and "1").
+    """
+
+    task: Task
+    differs: Literal["value", "type"]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What submitting a definition would find: its status, or None: it is new.
+
+    ``near``: for a new one, what is nearest to it, if that was asked for and anything is near.
+    ``compared``: with how many tasks it was compared value by value; ``complete``: with all.
+    """
+
+    key: bytes
+    status: Status | None
+    near: Near | None = None
+    compared: int = 0
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LookAlikes:
+    """For each position of some inputs the task_id of a task that has all values but one of it.
+
+    ``compared``: how many tasks were looked at; ``complete``: these were all there are.
+    """
+
+    found: Mapping[int, int]
+    compared: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
 from coordinator.errors import AttemptNeeded, BadRequest, PorchError, TooLarge
-from coordinator.identity import Identified, identify
+from coordinator.identity import Identified, identified
 from coordinator.lookup import Lookup, or_raise
 from coordinator.model import Change, Origin, Outcome, Pipeline, Standing, Swept, Task
 from coordinator.naming import pick_version
@@ -53,7 +53,7 @@ class Work(Lookup):
         _check_amount(len(definitions))
         if priority not in PRIORITIES:
             raise BadRequest(f"priority {priority} is not within -100 and 100", "the default is 0")
-        answers = [self._identify(definition) for definition in definitions]
+        answers = [identified(definition, self.limits) for definition in definitions]
         good = [answer for answer in answers if isinstance(answer, Identified)]
         standings = iter(self.ledger.submit(target, chosen, good, priority, origin) if good else ())
         return [next(standings) if isinstance(a, Identified) else a for a in answers]
@@ -210,12 +210,6 @@ class Work(Lookup):
             _attempt_needed(task) if isinstance(task, Task) and name.attempt is None else task
             for name, task in zip(names, found, strict=True)
         ]
-
-    def _identify(self, definition: object) -> Identified | PorchError:
-        try:
-            return identify(definition, self.limits)
-        except PorchError as refusal:
-            return refusal
 
     def _judged(
         self,

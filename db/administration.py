@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects import postgresql
@@ -17,16 +18,17 @@ from db.rows import pipeline_of, token_of
 
 _K = schema.token.c
 
-#: Adds a pipeline with its first version; no row if the name is taken.
+#: Adds a pipeline with its first version; nothing if the name is taken.
 REGISTER = text(
     """
     WITH added AS (
-        INSERT INTO porch.pipeline (name, uri) VALUES (:name, :uri)
+        INSERT INTO porch.pipeline (name, uri, request_id)
+        VALUES (:name, :uri, CAST(:request_id AS uuid))
         ON CONFLICT ON CONSTRAINT pipeline_name_key DO NOTHING
         RETURNING pipeline_id
     )
-    INSERT INTO porch.version (pipeline_id, version) SELECT pipeline_id, :version FROM added
-    RETURNING pipeline_id
+    INSERT INTO porch.version (pipeline_id, version, request_id)
+    SELECT pipeline_id, :version, CAST(:request_id AS uuid) FROM added
     """
 )
 
@@ -81,20 +83,29 @@ class AdministrationLedger(PostgresBase):
             for p in pipelines
         ]
 
-    def register_pipeline(self, name: str, uri: str, version: str) -> bool:
+    def register_pipeline(self, name: str, uri: str, version: str, request_id: UUID) -> bool:
+        p = schema.pipeline.c
+        values = {"name": name, "uri": uri, "version": version, "request_id": str(request_id)}
         with self._transaction() as connection:
-            values = {"name": name, "uri": uri, "version": version}
-            return connection.execute(REGISTER, values).first() is not None
+            connection.execute(REGISTER, values)
+            added_by = connection.execute(select(p.request_id).where(p.name == name)).scalar_one()
+        return bool(added_by == request_id)
 
-    def add_version(self, pipeline: Pipeline, version: str) -> bool:
+    def add_version(self, pipeline: Pipeline, version: str, request_id: UUID) -> bool:
+        v = schema.version.c
+        values = {"pipeline_id": pipeline.pipeline_id, "version": version}
         adding = (
             postgresql.insert(schema.version)
-            .values(pipeline_id=pipeline.pipeline_id, version=version)
+            .values(request_id=request_id, **values)
             .on_conflict_do_nothing(constraint="version_pkey")
-            .returning(schema.version.c.version)
+        )
+        kept = select(v.request_id).where(
+            v.pipeline_id == pipeline.pipeline_id, v.version == version
         )
         with self._transaction() as connection:
-            return connection.execute(adding).first() is not None
+            connection.execute(adding)
+            added_by = connection.execute(kept).scalar_one()
+        return bool(added_by == request_id)
 
     def set_policy(self, wanted: Pipeline) -> None:
         p = schema.pipeline

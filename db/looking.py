@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row, ScalarSelect, Select, Text, cast, func, or_, select
 
-from coordinator.model import Event, KeyRange, Outline, Pipeline, Task, TaskFilter
+from coordinator.model import Event, KeyRange, LookAlikes, Outline, Pipeline, Task, TaskFilter
+from coordinator.nearness import MOST_COMPARED_BYTES
 from coordinator.status import HELD, Status
 from db import questions, schema
 from db.base import PostgresBase
@@ -37,6 +38,38 @@ class LookingLedger(PostgresBase):
         for row in rows:
             found[row.n - 1].append(task_of(row, row.pipeline))
         return found
+
+    def standing(
+        self, pipeline: Pipeline, version: str, keys: Sequence[bytes]
+    ) -> dict[bytes, Status]:
+        rows = self._read(
+            questions.KNOWN, pipeline_id=pipeline.pipeline_id, version=version, keys=list(keys)
+        )
+        return {bytes(row.task_input_id): Status(row.status) for row in rows}
+
+    def look_alikes(
+        self, pipeline: Pipeline, version: str | None, inputs: Sequence[str], most: int
+    ) -> LookAlikes:
+        rows = self._read(
+            questions.LOOK_ALIKES,
+            pipeline_id=pipeline.pipeline_id,
+            version=version,
+            inputs=list(inputs),
+            most=most,
+            most_bytes=MOST_COMPARED_BYTES,
+        )
+        (total,) = (row for row in rows if row.total)
+        return LookAlikes(
+            {row.n - 1: row.task_id for row in rows if not row.total},
+            min(total.tasks, most) - total.large,
+            complete=total.tasks <= most and not total.large,
+        )
+
+    def by_id(self, task_ids: Sequence[int]) -> list[Task]:
+        chosen = select(schema.task, _P.name.label("pipeline")).where(
+            _P.pipeline_id == _T.pipeline_id, _T.task_id.in_(task_ids)
+        )
+        return [task_of(row, row.pipeline) for row in self._read(chosen)]
 
     def events(self, task_id: int) -> list[Event]:
         wanted = (

@@ -24,6 +24,49 @@ FIND = text(
     """
 )
 
+#: How keys stand that are known. At most one scope is live in a pipeline: "" or the version.
+KNOWN = text(
+    """
+    SELECT t.task_input_id, t.status
+    FROM unnest(CAST(:keys AS bytea[])) AS g (task_input_id)
+        JOIN porch.task t USING (task_input_id)
+    WHERE t.pipeline_id = :pipeline_id AND t.scope IN ('', :version)
+    """
+)
+
+#: Of each input, the last task that is the same but for the value of one key, or but for one key.
+#: Both sides are taken apart, each without one of its keys or whole, and what is left is joined by
+#: its hash: the cost is that of the inputs plus that of the tasks, not of their product.
+LOOK_ALIKES = text(
+    """
+    WITH given AS MATERIALIZED (
+        SELECT n, CAST(input AS jsonb) AS input
+        FROM unnest(CAST(:inputs AS text[])) WITH ORDINALITY AS g (input, n)
+    ), recent AS MATERIALIZED (
+        SELECT task_id, CASE WHEN pg_column_size(task_input) <= :most_bytes
+                AND octet_length(CAST(task_input AS text)) <= :most_bytes
+            THEN CAST(task_input AS jsonb) END AS input
+        FROM porch.task
+        WHERE pipeline_id = :pipeline_id AND (CAST(:version AS text) IS NULL OR version = :version)
+        ORDER BY task_id DESC
+        LIMIT :most + 1
+    ), asked AS MATERIALIZED (
+        SELECT n, key, input - key AS rest FROM given, jsonb_object_keys(input) AS key
+        UNION ALL SELECT n, NULL, input FROM given
+    ), kept AS MATERIALIZED (
+        SELECT task_id, key, input - key AS rest FROM recent, jsonb_object_keys(input) AS key
+        UNION ALL SELECT task_id, NULL, input FROM recent
+    ), alike AS (
+        SELECT asked.n, max(kept.task_id) AS task_id
+        FROM asked JOIN kept USING (rest)
+        WHERE asked.key = kept.key OR (asked.key IS NULL) <> (kept.key IS NULL)
+        GROUP BY asked.n
+    )
+    SELECT n, task_id, false AS total, 0 AS tasks, 0 AS large FROM alike
+    UNION ALL SELECT NULL, NULL, true, count(*), count(*) FILTER (WHERE input IS NULL) FROM recent
+    """
+)
+
 #: A token with its pipeline and the versions of that, in one round trip.
 PERMISSION = text(
     """

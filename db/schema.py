@@ -51,6 +51,8 @@ pipeline = Table(
     # Backoff before the second attempt; None: what failed stays so.
     Column("retry_seconds", Integer),
     _now("created_at"),
+    # Which request added it, for when it comes again; none of what was there before there was this.
+    Column("request_id", UUID(as_uuid=True)),
     PrimaryKeyConstraint("pipeline_id", name="pipeline_pkey"),
     UniqueConstraint("name", name="pipeline_name_key"),
     CheckConstraint("identity IN ('version', 'pipeline')", name="pipeline_identity_check"),
@@ -68,6 +70,7 @@ version = Table(
     Column("pipeline_id", BigInteger, nullable=False),
     Column("version", Text, nullable=False),
     _now("created_at"),
+    Column("request_id", UUID(as_uuid=True)),
     PrimaryKeyConstraint("pipeline_id", "version", name="version_pkey"),
     ForeignKeyConstraint(
         ["pipeline_id"], ["porch.pipeline.pipeline_id"], name="version_pipeline_fkey"

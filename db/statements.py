@@ -127,7 +127,7 @@ CLAIM = text(
             job_id = CAST(:job_id AS text)
         FROM due, target
         WHERE t.task_id = due.task_id
-        RETURNING t.*
+        RETURNING t.*, target.lease_seconds
     ), noted AS (
         INSERT INTO porch.event
             (task_id, from_status, to_status, attempt, token_id, request_id, host, job_id)
@@ -147,8 +147,8 @@ CLAIMED_BEFORE = text(
     SELECT t.task_id, t.version, t.task_input_id, t.task_input, 'CLAIMED' AS status, e.attempt,
         t.priority, t.created_at, e.at AS updated_at, e.job_id,
         CASE WHEN t.attempt = e.attempt THEN t.lease_until END AS lease_until,
-        CAST(NULL AS timestamptz) AS retry_at
-    FROM porch.event e JOIN porch.task t USING (task_id)
+        CAST(NULL AS timestamptz) AS retry_at, p.lease_seconds
+    FROM porch.event e JOIN porch.task t USING (task_id) JOIN porch.pipeline p USING (pipeline_id)
     WHERE e.request_id = :request_id AND e.to_status = 'CLAIMED'
         AND t.pipeline_id = :pipeline_id
     ORDER BY t.priority DESC, t.task_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -69,7 +70,11 @@ class WorkLedger(PostgresBase):
             rows = list(connection.execute(statements.CLAIM, values))
             if not rows:  # this request_id has been carried out before
                 rows = list(connection.execute(statements.CLAIMED_BEFORE, values))
-        return [task_of(row, pipeline.name) for row in rows if row.task_id is not None]
+        return [
+            replace(task_of(row, pipeline.name), lease=row.lease_seconds)
+            for row in rows
+            if row.task_id is not None
+        ]
 
     def close_claim(self, pipeline: Pipeline, origin: Origin, claim: UUID) -> list[tuple[int, int]]:
         values = {"pipeline_id": pipeline.pipeline_id, "claim": str(claim)}

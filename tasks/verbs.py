@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 from celery import Task
 
+from coordinator import shapes
 from coordinator.errors import PorchError
-from coordinator.requests import Caller, Name, Policy, Report, Search
+from coordinator.model import Standing
+from coordinator.requests import Caller, Name, Policy, Search
 from coordinator.service import Coordinator
-from tasks import replies, wire
+from tasks import wire
 from tasks.app import app
 from tasks.door import Answer, answer
 from tasks.wire import Reply
@@ -46,8 +48,8 @@ def submit(porch: Coordinator, caller: Caller, asked: wire.SubmitRequest) -> Ans
         version=asked.version,
         priority=asked.priority,
     )
-    results = [replies.standing(answer) for answer in answers]
-    new = sum(result.get("created", False) for result in results)
+    results = [shapes.standing(answer) for answer in answers]
+    new = sum(isinstance(a, Standing) and a.created for a in answers)
     return {"results": results}, f"n={len(results)} new={new} refused={_refused(answers)}"
 
 
@@ -57,13 +59,13 @@ def claim(porch: Coordinator, caller: Caller, asked: wire.ClaimRequest) -> Answe
     tasks = porch.claim(
         caller, asked.n, pipeline=asked.pipeline, version=asked.version, job_id=asked.job_id
     )
-    return {"tasks": [replies.task(t) for t in tasks]}, f"n={asked.n} claimed={len(tasks)}"
+    return {"tasks": [shapes.task(t) for t in tasks]}, f"n={asked.n} claimed={len(tasks)}"
 
 
 @door("update", wire.UpdateRequest)
 def update(porch: Coordinator, caller: Caller, asked: wire.UpdateRequest) -> Answer:
     """Record reports."""
-    reports = [Report(c.name(), c.status, c.message, c.job_id, c.permanent) for c in asked.changes]
+    reports = [change.report() for change in asked.changes]
     counts = Counter(report.status.value for report in reports)
     answers = porch.update(caller, reports, pipeline=asked.pipeline)
     sentence = " ".join(f"{status}={n}" for status, n in sorted(counts.items()))
@@ -120,7 +122,7 @@ def sweep(porch: Coordinator, caller: Caller, asked: wire.SweepRequest) -> Answe
 def show(porch: Coordinator, caller: Caller, asked: wire.ShowRequest) -> Answer:
     """One task with its events."""
     task, events = porch.show(caller, Name(asked.task, asked.version), pipeline=asked.pipeline)
-    data = {"task": replies.task(task), "events": [replies.event(e) for e in events]}
+    data = {"task": shapes.task(task), "events": [shapes.event(e) for e in events]}
     return data, f"task={task.task_input_id[:12]}"
 
 
@@ -129,7 +131,7 @@ def list_tasks(porch: Coordinator, caller: Caller, asked: wire.ListRequest) -> A
     """One page of tasks."""
     tasks = porch.tasks(caller, _search(asked), after=asked.after, limit=asked.limit)
     more = tasks[-1].task_id if len(tasks) == asked.limit else None
-    return {"tasks": [replies.task(t) for t in tasks], "next": more}, f"n={len(tasks)}"
+    return {"tasks": [shapes.task(t) for t in tasks], "next": more}, f"n={len(tasks)}"
 
 
 @door("count", wire.CountRequest)
@@ -143,7 +145,7 @@ def count(porch: Coordinator, caller: Caller, asked: wire.CountRequest) -> Answe
 def pipelines(porch: Coordinator, caller: Caller, asked: wire.PipelinesRequest) -> Answer:
     """All pipelines or one."""
     loads = porch.pipelines(caller, asked.pipeline)
-    return {"pipelines": [replies.pipeline(load) for load in loads]}, f"n={len(loads)}"
+    return {"pipelines": [shapes.pipeline(load) for load in loads]}, f"n={len(loads)}"
 
 
 # Administration -----------------------------------------------------------------------------
@@ -155,14 +157,14 @@ def register_pipeline(
 ) -> Answer:
     """Add a pipeline."""
     load = porch.register_pipeline(caller, asked.pipeline, uri=asked.uri, version=asked.version)
-    return {"pipelines": [replies.pipeline(load)]}, f"version={asked.version}"
+    return {"pipelines": [shapes.pipeline(load)]}, f"version={asked.version}"
 
 
 @door("add_version", wire.AddVersionRequest)
 def add_version(porch: Coordinator, caller: Caller, asked: wire.AddVersionRequest) -> Answer:
     """Add a version."""
     load = porch.add_version(caller, asked.pipeline, asked.version)
-    return {"pipelines": [replies.pipeline(load)]}, f"version={asked.version}"
+    return {"pipelines": [shapes.pipeline(load)]}, f"version={asked.version}"
 
 
 @door("set_policy", wire.SetPolicyRequest)
@@ -171,7 +173,7 @@ def set_policy(porch: Coordinator, caller: Caller, asked: wire.SetPolicyRequest)
     words = asked.model_fields_set & set(Policy.__dataclass_fields__)
     given = {word: getattr(asked, word) for word in sorted(words)}
     load = porch.set_policy(caller, asked.pipeline, Policy.of(given))
-    return {"pipelines": [replies.pipeline(load)]}, f"set={','.join(given) or '-'}"
+    return {"pipelines": [shapes.pipeline(load)]}, f"set={','.join(given) or '-'}"
 
 
 @door("issue_token", wire.IssueTokenRequest)
@@ -183,21 +185,21 @@ def issue_token(porch: Coordinator, caller: Caller, asked: wire.IssueTokenReques
         pipeline=asked.pipeline,
         description=asked.description,
     )
-    return {"tokens": [replies.token(token)]}, f"token_id={token.token_id}"
+    return {"tokens": [shapes.token(token)]}, f"token_id={token.token_id}"
 
 
 @door("tokens", wire.TokensRequest)
 def tokens(porch: Coordinator, caller: Caller, asked: wire.TokensRequest) -> Answer:
     """Tokens, without their secrets."""
     known = porch.tokens(caller, pipeline=asked.pipeline)
-    return {"tokens": [replies.token(token) for token in known]}, f"n={len(known)}"
+    return {"tokens": [shapes.token(token) for token in known]}, f"n={len(known)}"
 
 
 @door("revoke_token", wire.RevokeTokenRequest)
 def revoke_token(porch: Coordinator, caller: Caller, asked: wire.RevokeTokenRequest) -> Answer:
     """Make a token worthless."""
     token = porch.revoke_token(caller, asked.token_id)
-    return {"tokens": [replies.token(token)]}, f"token_id={token.token_id}"
+    return {"tokens": [shapes.token(token)]}, f"token_id={token.token_id}"
 
 
 # Shared -------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ def _search(asked: wire.CountRequest) -> Search:
 
 
 def _reported(answers: Sequence[Any]) -> dict[str, Any]:
-    return {"results": [replies.reported(answer) for answer in answers]}
+    return {"results": [shapes.reported(answer) for answer in answers]}
 
 
 def _refused(answers: Sequence[object]) -> int:

@@ -18,11 +18,19 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError
 
 from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
-from coordinator.requests import Decision, Name, Seen
+from coordinator.sent import (
+    Sent,
+    SentDecision,
+    SentJobId,
+    SentName,
+    SentReport,
+    SentRowId,
+    SentSeconds,
+    SentText,
+)
 from coordinator.status import Status
 
 WIRE = 1
@@ -31,56 +39,18 @@ WIRE = 1
 MOST_CHARACTERS = 32 * 2**20
 
 
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("nul", "PostgreSQL cannot hold the character U+0000")
-    return text
-
-
-_Text = Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)]
-_JobId = Annotated[_Text, Field(max_length=200)]
-# As wide as the columns that they are compared with.
-_Attempt = Annotated[int, Field(ge=0, le=2**31 - 1)]
-_RowId = Annotated[int, Field(ge=0, le=2**63 - 1)]
-
-
-class Request(BaseModel):
-    """What every request has. Unknown fields are refused: they would be silently left undone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Request(Sent):
+    """What every request has."""
 
     wire: Literal[1]
-    host: Annotated[_Text, Field(max_length=255)] | None = None
-    pipeline: _Text | None = None
-
-
-class NameOnWire(BaseModel):
-    """A task as named on the wire."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: _Text
-    version: _Text | None = None
-    attempt: _Attempt | None = None
-
-    def name(self) -> Name:
-        """The name for the coordinator."""
-        return Name(self.task, self.version, self.attempt)
-
-
-class ReportOnWire(NameOnWire):
-    """One report."""
-
-    status: Status
-    message: str | None = None
-    job_id: _JobId | None = None
-    permanent: bool = False
+    host: Annotated[SentText, Field(max_length=255)] | None = None
+    pipeline: SentText | None = None
 
 
 class SubmitRequest(Request):
     """porch.submit: ``definitions`` are the task_inputs themselves."""
 
-    version: _Text | None = None
+    version: SentText | None = None
     priority: int = 0
     definitions: list[Any]
 
@@ -88,50 +58,35 @@ class SubmitRequest(Request):
 class ClaimRequest(Request):
     """porch.claim."""
 
-    version: _Text | None = None
+    version: SentText | None = None
     n: int
-    job_id: _JobId | None = None
+    job_id: SentJobId | None = None
 
 
 class UpdateRequest(Request):
     """porch.update."""
 
-    changes: list[ReportOnWire]
+    changes: list[SentReport]
 
 
 class HeartbeatRequest(Request):
     """porch.heartbeat."""
 
-    tasks: list[NameOnWire]
+    tasks: list[SentName]
 
 
 class ReleaseRequest(Request):
     """porch.release: named tasks, or (``claim``: its request_id) what of a claim is not started."""
 
-    tasks: list[NameOnWire] = []
+    tasks: list[SentName] = Field(default_factory=list)
     claim: UUID | None = None
     message: str | None = None
-
-
-class DecisionOnWire(BaseModel):
-    """A task to re-run or cancel, and the status and attempt that the caller saw."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: _Text
-    version: _Text | None = None
-    status: Status
-    attempt: _Attempt
-
-    def decision(self) -> Decision:
-        """The decision for the coordinator."""
-        return Decision(Name(self.task, self.version), Seen(self.status, self.attempt))
 
 
 class CancelRequest(Request):
     """porch.cancel."""
 
-    tasks: list[DecisionOnWire]
+    tasks: list[SentDecision]
     reason: str | None = None
 
 
@@ -144,25 +99,25 @@ class RerunRequest(CancelRequest):
 class ShowRequest(Request):
     """porch.show."""
 
-    task: _Text
-    version: _Text | None = None
+    task: SentText
+    version: SentText | None = None
 
 
 class CountRequest(Request):
     """porch.count."""
 
-    version: _Text | None = None
-    status: list[Status] = []
+    version: SentText | None = None
+    status: list[Status] = Field(default_factory=list)
     since: datetime | None = None
-    text: _Text | None = None
-    message: _Text | None = None
-    stale: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    text: SentText | None = None
+    message: SentText | None = None
+    stale: SentSeconds | None = None
 
 
 class ListRequest(CountRequest):
     """porch.list: one page; ``after`` is the ``next`` of the page before."""
 
-    after: _RowId = 0
+    after: SentRowId = 0
     limit: int = 1_000
 
 
@@ -173,22 +128,22 @@ class PipelinesRequest(Request):
 class RegisterPipelineRequest(Request):
     """porch.register_pipeline."""
 
-    pipeline: _Text
-    uri: _Text
-    version: _Text
+    pipeline: SentText
+    uri: SentText
+    version: SentText
 
 
 class AddVersionRequest(Request):
     """porch.add_version."""
 
-    pipeline: _Text
-    version: _Text
+    pipeline: SentText
+    version: SentText
 
 
 class SetPolicyRequest(Request):
     """porch.set_policy: what is left out stays as it is; null means none."""
 
-    pipeline: _Text
+    pipeline: SentText
     identity: Literal["version", "pipeline"] = "version"
     lease: int | None = None
     max_attempts: int | None = None
@@ -207,7 +162,7 @@ class IssueTokenRequest(Request):
     """
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    description: _Text
+    description: SentText
 
 
 class TokensRequest(Request):
@@ -217,7 +172,7 @@ class TokensRequest(Request):
 class RevokeTokenRequest(Request):
     """porch.revoke_token."""
 
-    token_id: _RowId
+    token_id: SentRowId
 
 
 def parse(text: object, shape: type[Request]) -> Any:

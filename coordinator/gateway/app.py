@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import PorchError
 from coordinator.gateway import health, problems
 from coordinator.gateway.paths import WithoutTrailingSlash
+from coordinator.gateway.sizes import BoundedBodies
 from coordinator.gateway.v1 import pipelines, tasks, versions
+from coordinator.gateway.v2 import router as v2
 from coordinator.service import Coordinator
 
 #: Requests that one process carries out at a time; more of them wait their turn. The ledger needs
@@ -34,8 +36,9 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.porch = porch
-    for part in (pipelines, versions, tasks, health):
+    for part in (pipelines, versions, tasks, health, v2):
         app.include_router(part.router)
+    app.add_middleware(BoundedBodies, but=v2.STREAMED)
     app.add_middleware(WithoutTrailingSlash)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(HTTPException)(problems.on_http_error)

@@ -7,15 +7,16 @@ from hashlib import sha256
 from typing import Annotated
 from uuid import UUID, uuid4, uuid5
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPBearer
 
-from coordinator.errors import BadRequest, MissingToken, UnknownToken
+from coordinator import access
+from coordinator.errors import MissingToken, UnknownToken
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 
 _BEARER = re.compile(r"\ABearer +(\S+) *\Z", re.IGNORECASE)
 _SPACE = UUID("6f3c1b0e-1d35-4b0e-9c55-7d3c6b0f7a11")
-_LONGEST_KEY = 255
 
 
 def coordinator(request: Request) -> Coordinator:
@@ -24,16 +25,35 @@ def coordinator(request: Request) -> Coordinator:
     return porch
 
 
-def writer(request: Request) -> Caller:
-    """Who asks for a change: needs a token. Raises MissingToken, UnknownToken, BadRequest."""
-    return _caller(request, _secret(request))
+# For the document, and the button of its page; ``_secret`` reads the header itself, to say what is
+# wrong with it.
+_bearer = HTTPBearer(auto_error=False, description="A token of a pipeline, or an admin token")
+_IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Names this request: sent again under the same key, it has no second effect "
+        "and is answered the same",
+        min_length=1,
+        max_length=255,
+    ),
+]
+
+
+def writer(
+    request: Request,
+    _: Annotated[object, Security(_bearer)],
+    idempotency_key: _IdempotencyKey = None,
+) -> Caller:
+    """Who asks for a change: needs a token. Raises MissingToken, UnknownToken."""
+    secret = _secret(request)
+    return _caller(request, secret, _request_id(request, secret, idempotency_key))
 
 
 def reader(request: Request) -> Caller:
     """Who looks: anybody, unless this porch is set to require a token for that too."""
-    if coordinator(request).open_reads:
-        return _caller(request, None)
-    return writer(request)
+    secret = None if coordinator(request).open_reads else _secret(request)
+    return _caller(request, secret, uuid4())
 
 
 Porch = Annotated[Coordinator, Depends(coordinator)]
@@ -41,9 +61,18 @@ Writer = Annotated[Caller, Depends(writer)]
 Reader = Annotated[Caller, Depends(reader)]
 
 
-def _caller(request: Request, secret: str | None) -> Caller:
-    host = request.client.host if request.client else None
-    return Caller(secret, _request_id(request, secret), host)
+def new_token(request: Request, caller: Writer) -> str:
+    """The secret for a token to issue: under an Idempotency-Key the same one every time."""
+    if caller.secret is None or "idempotency-key" not in request.headers:
+        return access.new_secret()
+    return access.secret_of(caller.secret, caller.request_id)
+
+
+NewToken = Annotated[str, Depends(new_token)]
+
+
+def _caller(request: Request, secret: str | None, request_id: UUID) -> Caller:
+    return Caller(secret, request_id, request.client.host if request.client else None)
 
 
 def _secret(request: Request) -> str:
@@ -59,19 +88,13 @@ def _secret(request: Request) -> str:
     return sent[1]
 
 
-def _request_id(request: Request, secret: str | None) -> UUID:
+def _request_id(request: Request, secret: str, key: str | None) -> UUID:
     """A name for this request: of the Idempotency-Key, if there is one, and of where it is used.
 
     The same key of another token, or on another path, is another request. (The header is that of
     draft-ietf-httpapi-idempotency-key-header-07.)
     """
-    key = request.headers.get("idempotency-key")
     if key is None:
         return uuid4()
-    if not 1 <= len(key) <= _LONGEST_KEY:
-        raise BadRequest(
-            f"the Idempotency-Key has {len(key)} characters",
-            f"send 1 to {_LONGEST_KEY}, a UUID for example",
-        )
-    owner = sha256((secret or "").encode()).hexdigest()
+    owner = sha256(secret.encode()).hexdigest()
     return uuid5(_SPACE, f"{owner} {request.method} {request.url.path} {key}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
@@ -91,8 +92,10 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Reply to what the framework refuses: no such path, a method that a path has not."""
     if not is_v2(request):
         return _Json({"detail": error.detail}, error.status_code, headers=error.headers)
+    title = HTTPStatus(error.status_code).phrase
+    said = {"detail": error.detail} if error.detail != title else {}
     return _Json(
-        {"type": "about:blank", "title": error.detail, "status": error.status_code},
+        {"type": "about:blank", "title": title, "status": error.status_code, **said},
         error.status_code,
         headers=error.headers,
         media_type="application/problem+json",
@@ -102,7 +105,10 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """Reply to a request that has not the shape that the path needs: where, and what is wrong."""
     # Without what was sent: it may be large, or hold what no JSON can.
-    found = [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]
+    found = [
+        {"loc": [_tellable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
+        for e in error.errors()
+    ]
     if not is_v2(request):
         return _Json({"detail": jsonable_encoder(found)}, 422)
     first = found[0]
@@ -118,6 +124,11 @@ def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         422,
         media_type="application/problem+json",
     )
+
+
+def _tellable(part: str | int) -> str | int:
+    """A part of a path: the name of a field that a caller made up may be no Unicode text."""
+    return part if isinstance(part, int) else part[:200].encode("utf-8", "replace").decode()
 
 
 def on_defect(request: Request, error: Exception) -> JSONResponse:

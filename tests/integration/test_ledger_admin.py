@@ -42,6 +42,17 @@ class TestPipelines:
         with pytest.raises(PipelineExists):
             porch.register_pipeline(caller(boss), name, uri=uri, version=version)
 
+    def test_a_registration_that_comes_again_is_told_again_that_it_made_it(
+        self, porch: Coordinator
+    ) -> None:
+        who, name = caller(admin(porch)), unique("p")
+        for _ in range(2):
+            assert porch.register_pipeline(who, name, uri=URI, version="1").created
+            assert porch.add_version(who, name, "2").created
+        other = caller(who.secret)
+        assert not porch.register_pipeline(other, name, uri=URI, version="1").created
+        assert not porch.add_version(other, name, "2").created
+
     def test_versions_come_in_the_order_in_which_they_were_added(self, porch: Coordinator) -> None:
         name, _ = pipeline(porch, "2", "10", "1")
         (load,) = porch.pipelines(caller(admin(porch)), name)

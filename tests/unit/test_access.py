@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
 from coordinator import access
@@ -71,3 +73,12 @@ def test_an_admin_token_looks_at_every_pipeline() -> None:
 def test_a_pipeline_token_looks_at_no_other_pipeline() -> None:
     with pytest.raises(Forbidden):
         access.require_look(HOLDER, OTHER)
+
+
+def test_the_token_of_a_request_is_the_same_every_time_and_a_secret_of_its_sender() -> None:
+    secret, request_id = access.new_secret(), uuid4()
+    issued = access.secret_of(secret, request_id)
+    assert issued == access.secret_of(secret, request_id)
+    assert len(access.digest(issued)) == 32
+    assert issued != access.secret_of(secret, uuid4())
+    assert issued != access.secret_of(access.new_secret(), request_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
 
+from coordinator import access
 from coordinator.errors import PipelineExists, UnknownPipeline
-from coordinator.gateway.callers import Porch, Reader, Writer
+from coordinator.gateway.callers import NewToken, Porch, Reader, Writer
 from coordinator.gateway.v1.models import NewPipeline, Pipeline, Text, Token
 from coordinator.gateway.v1.refusals import documented, no_pipeline, worded
 
@@ -46,8 +47,11 @@ def create_pipeline(porch: Porch, caller: Writer, asked: NewPipeline) -> Pipelin
 
 
 @router.post("/{name}/token/{description}", status_code=201, responses=documented(404))
-def create_token(porch: Porch, caller: Writer, name: Text, description: str) -> Token:
+def create_token(
+    porch: Porch, caller: Writer, secret: NewToken, name: Text, description: str
+) -> Token:
     """Issue a token for a pipeline, with an admin token. It is shown this once."""
     with worded(UnknownPipeline, no_pipeline(name)):
-        secret = porch.issue_token(caller, pipeline=name, description=description)
+        digest = access.digest(secret)
+        porch.add_token(caller, digest, pipeline=name, description=description)
     return Token(name=name, description=description, token=secret)

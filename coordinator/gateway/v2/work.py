@@ -1,0 +1,78 @@
+"""Claim, report, give back, run again, cancel: lists in, a verdict on each out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fastapi import APIRouter
+
+from coordinator import shapes
+from coordinator.gateway.callers import Porch, Writer
+from coordinator.gateway.v2.answers import ClaimAnswer, ReleaseAnswer, ResultsAnswer, results
+from coordinator.gateway.v2.bodies import (
+    CancelBody,
+    ClaimBody,
+    HeartbeatBody,
+    ReleaseBody,
+    RerunBody,
+    UpdateBody,
+)
+from coordinator.gateway.v2.documents import problems
+
+router = APIRouter(prefix="/tasks", tags=["v2: work"], responses=problems(400, 404, 413))
+
+
+@router.post("/claim")
+def claim(porch: Porch, caller: Writer, body: ClaimBody) -> ClaimAnswer:
+    """Hand out PENDING tasks, highest priority first, then oldest first."""
+    if body.request_id is not None:
+        caller = replace(caller, request_id=body.request_id)
+    tasks = porch.claim(
+        caller, body.n, pipeline=body.pipeline, version=body.version, job_id=body.job_id
+    )
+    return {
+        "request_id": str(caller.request_id),
+        "lease": tasks[0].lease if tasks else None,
+        "tasks": [shapes.task(task) for task in tasks],
+    }
+
+
+@router.post("/update")
+def update(porch: Porch, caller: Writer, body: UpdateBody) -> ResultsAnswer:
+    """Report RUNNING, DONE or FAILED for tasks that the caller holds."""
+    reports = [change.report() for change in body.changes]
+    return {"results": results(porch.update(caller, reports, pipeline=body.pipeline))}
+
+
+@router.post("/heartbeat")
+def heartbeat(porch: Porch, caller: Writer, body: HeartbeatBody) -> ResultsAnswer:
+    """Extend the leases of tasks; each answer says for how many seconds it is good."""
+    names = [task.name() for task in body.tasks]
+    return {"results": results(porch.heartbeat(caller, names, pipeline=body.pipeline))}
+
+
+@router.post("/release")
+def release(porch: Porch, caller: Writer, body: ReleaseBody) -> ReleaseAnswer:
+    """Give tasks back: they are PENDING again."""
+    how = {"pipeline": body.pipeline, "message": body.message}
+    answers = porch.release(caller, [task.name() for task in body.tasks], **how)
+    released = porch.release_claim(caller, body.claim, **how) if body.claim else 0
+    return {"results": results(answers), "released": released}
+
+
+@router.post("/rerun")
+def rerun(porch: Porch, caller: Writer, body: RerunBody) -> ResultsAnswer:
+    """Make finished work PENDING again, where it is still as the caller saw it."""
+    decisions = [task.decision() for task in body.tasks]
+    answers = porch.rerun(
+        caller, decisions, pipeline=body.pipeline, reason=body.reason, force=body.force
+    )
+    return {"results": results(answers)}
+
+
+@router.post("/cancel")
+def cancel(porch: Porch, caller: Writer, body: CancelBody) -> ResultsAnswer:
+    """Take work out of the queue or out of its holder's hands, where it is still as seen."""
+    decisions = [task.decision() for task in body.tasks]
+    answers = porch.cancel(caller, decisions, pipeline=body.pipeline, reason=body.reason)
+    return {"results": results(answers)}
