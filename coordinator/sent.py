@@ -18,7 +18,7 @@ def _no_nul(text: str) -> str:
 
 
 SentText = Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)]
-SentJobId = Annotated[SentText, Field(max_length=200)]
+SentJobId = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 # As wide as the columns that they are compared with.
 SentAttempt = Annotated[int, Field(ge=0, le=2**31 - 1)]
 SentRowId = Annotated[int, Field(ge=0, le=2**63 - 1)]
