@@ -18,6 +18,8 @@ def _no_nul(text: str) -> str:
 
 
 SentText = Annotated[str, Field(max_length=10_000), AfterValidator(_no_nul)]
+# In an address, of which a server reads no more than 64 KiB.
+SentInAddress = Annotated[str, Field(max_length=1_000), AfterValidator(_no_nul)]
 SentJobId = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
 # As wide as the columns that they are compared with.
 SentAttempt = Annotated[int, Field(ge=0, le=2**31 - 1)]

@@ -17,7 +17,7 @@ from coordinator.gateway.v2.answers import (
 from coordinator.gateway.v2.bodies import PipelineBody, PolicyBody, TokenBody, VersionBody
 from coordinator.gateway.v2.documents import problems
 from coordinator.model import PipelineLoad
-from coordinator.sent import SentRowId, SentText
+from coordinator.sent import SentInAddress, SentRowId
 from coordinator.shapes import PipelineShape, TokenShape
 
 router = APIRouter(tags=["v2: administration"], responses=problems(400, 404, 409, 413))
@@ -46,33 +46,35 @@ def register_pipeline(
 
 # A name may have a slash in it: the longer paths come first.
 @router.get("/pipelines/{name:path}/versions")
-def versions(porch: Porch, caller: Reader, name: SentText) -> VersionsAnswer:
+def versions(porch: Porch, caller: Reader, name: SentInAddress) -> VersionsAnswer:
     """The versions of a pipeline."""
     return {"versions": list(porch.pipelines(caller, name)[0].pipeline.versions)}
 
 
 @router.post("/pipelines/{name:path}/versions", responses=_MADE)
 def add_version(
-    response: Response, porch: Porch, caller: Writer, name: SentText, body: VersionBody
+    response: Response, porch: Porch, caller: Writer, name: SentInAddress, body: VersionBody
 ) -> PipelineShape:
     """Add a version to a pipeline. The same again is no error."""
     return _made(porch.add_version(caller, name, body.version), response)
 
 
 @router.get("/pipelines/{name:path}")
-def pipeline(porch: Porch, caller: Reader, name: SentText) -> PipelineShape:
+def pipeline(porch: Porch, caller: Reader, name: SentInAddress) -> PipelineShape:
     """One pipeline, with its tasks counted."""
     return shapes.pipeline(porch.pipelines(caller, name)[0])
 
 
 @router.patch("/pipelines/{name:path}")
-def set_policy(porch: Porch, caller: Writer, name: SentText, body: PolicyBody) -> PipelineShape:
+def set_policy(
+    porch: Porch, caller: Writer, name: SentInAddress, body: PolicyBody
+) -> PipelineShape:
     """Set policies of a pipeline: identity, lease, max_attempts, retry."""
     return shapes.pipeline(porch.set_policy(caller, name, body.policy()))
 
 
 @router.get("/tokens")
-def tokens(porch: Porch, caller: Writer, pipeline: SentText | None = None) -> TokensAnswer:
+def tokens(porch: Porch, caller: Writer, pipeline: SentInAddress | None = None) -> TokensAnswer:
     """The tokens of a pipeline, or all: never their secrets."""
     return {"tokens": [shapes.token(token) for token in porch.tokens(caller, pipeline=pipeline)]}
 

@@ -10,11 +10,7 @@ from pydantic import Field
 from coordinator.model import IdentityPolicy
 from coordinator.requests import Policy
 from coordinator.sent import Sent, SentDecision, SentJobId, SentName, SentReport, SentText
-from coordinator.work import MOST_AT_ONCE, MOST_CLAIMED
-
-_ManyNames = Annotated[list[SentName], Field(max_length=MOST_AT_ONCE)]
-_ManyReports = Annotated[list[SentReport], Field(max_length=MOST_AT_ONCE)]
-_ManyDecisions = Annotated[list[SentDecision], Field(max_length=MOST_AT_ONCE)]
+from coordinator.work import MOST_CLAIMED
 
 
 class ClaimBody(Sent):
@@ -31,21 +27,21 @@ class UpdateBody(Sent):
     """Reports of RUNNING, DONE or FAILED."""
 
     pipeline: SentText | None = None
-    changes: _ManyReports
+    changes: list[SentReport]
 
 
 class HeartbeatBody(Sent):
     """Tasks whose holder is alive."""
 
     pipeline: SentText | None = None
-    tasks: _ManyNames
+    tasks: list[SentName]
 
 
 class ReleaseBody(Sent):
     """Tasks to give back; or (``claim``: its request_id) what of a claim is not started."""
 
     pipeline: SentText | None = None
-    tasks: _ManyNames = Field(default_factory=list)
+    tasks: list[SentName] = Field(default_factory=list)
     claim: UUID | None = None
     message: str | None = None
 
@@ -54,7 +50,7 @@ class CancelBody(Sent):
     """Tasks to cancel, each with the status and attempt that were seen."""
 
     pipeline: SentText | None = None
-    tasks: _ManyDecisions
+    tasks: list[SentDecision]
     reason: str | None = None
 
 

@@ -20,7 +20,7 @@ from coordinator.gateway.callers import Porch, Reader, Writer
 from coordinator.gateway.v2 import ndjson
 from coordinator.gateway.v2.documents import NDJSON, lines_in, lines_out, problems
 from coordinator.requests import Caller
-from coordinator.sent import SentText
+from coordinator.sent import SentInAddress
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def json_lines(request: Request) -> None:
 
 router = APIRouter(tags=["v2: bulk"], dependencies=[Depends(json_lines)])
 
-_Pipeline = Annotated[SentText | None, Query(description="That of the token, if left out")]
-_Version = Annotated[SentText | None, Query(description="The only one, if left out")]
+_Pipeline = Annotated[SentInAddress | None, Query(description="That of the token, if left out")]
+_Version = Annotated[SentInAddress | None, Query(description="The only one, if left out")]
 
 
 class Streamed(StreamingResponse):

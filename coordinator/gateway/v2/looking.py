@@ -13,7 +13,7 @@ from coordinator.gateway.v2.answers import CountsAnswer, EventsAnswer, TasksAnsw
 from coordinator.gateway.v2.documents import problems
 from coordinator.queries import MOST_LISTED
 from coordinator.requests import Name, Search
-from coordinator.sent import SentRowId, SentSeconds, SentText
+from coordinator.sent import SentInAddress, SentRowId, SentSeconds
 from coordinator.shapes import TaskShape
 from coordinator.status import Status
 
@@ -25,13 +25,13 @@ _NEXT = {"Link": {"description": 'The next page: rel="next"', "schema": {"type":
 
 
 def search(
-    pipeline: SentText | None = None,
-    version: SentText | None = None,
+    pipeline: SentInAddress | None = None,
+    version: SentInAddress | None = None,
     status: Annotated[list[Status] | None, Query(description="May be given several times")] = None,
     since: Annotated[datetime | None, Query(description="Changed at or after")] = None,
-    text: Annotated[SentText | None, Query(description="In the task_input")] = None,
+    text: Annotated[SentInAddress | None, Query(description="In the task_input")] = None,
     message: Annotated[
-        SentText | None, Query(description="In the last message; % for anything between")
+        SentInAddress | None, Query(description="In the last message; % for anything between")
     ] = None,
     stale: Annotated[
         SentSeconds | None, Query(description="Held, and not heard of for so many seconds")
@@ -73,9 +73,9 @@ def counts(porch: Porch, caller: Reader, wanted: Wanted) -> CountsAnswer:
 def show(
     porch: Porch,
     caller: Reader,
-    task: SentText,
-    pipeline: SentText | None = None,
-    version: SentText | None = None,
+    task: SentInAddress,
+    pipeline: SentInAddress | None = None,
+    version: SentInAddress | None = None,
 ) -> TaskShape:
     """One task, by its task_input_id or a prefix of it."""
     return shapes.task(porch.show(caller, Name(task, version), pipeline=pipeline)[0])
@@ -85,9 +85,9 @@ def show(
 def events(
     porch: Porch,
     caller: Reader,
-    task: SentText,
-    pipeline: SentText | None = None,
-    version: SentText | None = None,
+    task: SentInAddress,
+    pipeline: SentInAddress | None = None,
+    version: SentInAddress | None = None,
 ) -> EventsAnswer:
     """What has happened to a task, oldest first."""
     _, found = porch.show(caller, Name(task, version), pipeline=pipeline)
