@@ -5,11 +5,12 @@ from __future__ import annotations
 from coordinator.administration import Administration
 from coordinator.foresight import Foresight
 from coordinator.moving import Moving
+from coordinator.overview import Overview
 from coordinator.queries import Queries
 from coordinator.work import Work
 
 
-class Coordinator(Work, Moving, Queries, Foresight, Administration):
+class Coordinator(Work, Moving, Queries, Foresight, Administration, Overview):
     """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
 
     Every verb raises AccessDenied, NotFound and LedgerAway, besides what it says itself.

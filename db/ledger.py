@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from db.administration import AdministrationLedger
 from db.looking import LookingLedger
+from db.overview import OverviewLedger
 from db.sweeping import SweepingLedger
 from db.taking import TakingLedger
 from db.work import WorkLedger
 
 
-class PostgresLedger(WorkLedger, TakingLedger, SweepingLedger, LookingLedger, AdministrationLedger):
+class PostgresLedger(
+    WorkLedger,
+    TakingLedger,
+    SweepingLedger,
+    LookingLedger,
+    OverviewLedger,
+    AdministrationLedger,
+):
     """``PostgresLedger(engine)``: a Ledger. Safe to use from many processes and threads at once."""
