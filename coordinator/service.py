@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from coordinator.administration import Administration
+from coordinator.overview import Overview
 from coordinator.queries import Queries
 from coordinator.work import Work
 
 
-class Coordinator(Work, Queries, Administration):
+class Coordinator(Work, Queries, Overview, Administration):
     """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
 
     Every verb raises AccessDenied, NotFound and LedgerAway, besides what it says itself.

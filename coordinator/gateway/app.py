@@ -9,11 +9,14 @@ from importlib.metadata import version
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from coordinator.errors import PorchError
 from coordinator.gateway import health, problems
+from coordinator.gateway.headers import SecurityHeaders
+from coordinator.gateway.pages import render, routes
 from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.service import Coordinator
 
@@ -34,7 +37,10 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     )
     app.state.porch = porch
     app.include_router(health.router)
+    app.mount("/page/static", StaticFiles(directory=render.STATIC))
+    app.include_router(routes.router)
     app.add_middleware(WithoutTrailingSlash)
+    app.add_middleware(SecurityHeaders)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(HTTPException)(problems.on_http_error)
     app.exception_handler(RequestValidationError)(problems.on_invalid)
