@@ -59,7 +59,13 @@ def refused(request: Request, refusal: PorchError, status: int | None = None) ->
     if isinstance(refusal, AccessDenied) and not isinstance(refusal, Forbidden):
         # The session's token is worth nothing (any more): another one is needed.
         reply: Response = render.page(
-            request, "session.html", 403, here="session", back=_back(request), refusal=refusal
+            request,
+            "session.html",
+            403,
+            session=None,
+            here="session",
+            back=_back(request),
+            refusal=refusal,
         )
         render.forget(request, reply, "session")
         return reply

@@ -35,6 +35,7 @@ def _environment() -> Environment:
         number=words.number,
         tasks=words.tasks,
         cut=words.cut,
+        sentence=words.sentence,
         short=charts.short,
         one_line=words.one_line,
         whole=words.whole,
@@ -67,7 +68,7 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> HT
     cookie = request.cookies.get(_name(request, "said"))
     if said is None and session is not None:
         said = session.open_said(cookie)
-    base = {"session": session, "holder": None, "said": said, "here": None}
+    base = {"session": session, "said": said, "here": None}
     text = _templates.get_template(template).render({**base, **shown})
     reply = HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
     if cookie is not None:

@@ -71,6 +71,11 @@ def tasks(n: int) -> str:
     return "1 task" if n == 1 else f"{n:,} tasks"
 
 
+def sentence(text: str) -> str:
+    """A message of ours as a sentence of its own; it may begin with a name in small letters."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
 def cut(text: str, most: int = 160) -> str:
     """The beginning of a text, on one line; what is left out is marked."""
     line = " ".join(text[: most * 2].split())
