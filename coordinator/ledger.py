@@ -9,6 +9,7 @@ also when the first call had in fact been committed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -28,6 +29,7 @@ from coordinator.model import (
     TaskFilter,
     Token,
 )
+from coordinator.views import Counts, FailureGroup, Happened, Looked, Position, Runs, Scope
 
 
 class Ledger(Protocol):
@@ -115,6 +117,44 @@ class Ledger(Protocol):
 
     def count(self, wanted: TaskFilter) -> dict[str, int]:
         """How many tasks there are per status; statuses with none are left out."""
+        ...
+
+    # Overview -------------------------------------------------------------------------------
+
+    def newest(self, scope: Scope, after: Position | None, look_at: int, most: int) -> Looked:
+        """The first ``most`` tasks that fit, of the next ``look_at`` in the order of the scope.
+
+        ``end`` is the last of these, which bound what a page may cost.
+        """
+        ...
+
+    def status_counts(self) -> list[Counts]:
+        """Every pipeline, by name, with its tasks counted."""
+        ...
+
+    def now(self) -> datetime:
+        """The time by which events are noted."""
+        ...
+
+    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
+        """What happened from ``begin`` on and before ``end``; ticks of nothing are left out."""
+        ...
+
+    def run_times(self, newest: int) -> list[Runs]:
+        """The run times of the ``newest`` DONE tasks of each pipeline that has any, by name."""
+        ...
+
+    def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:
+        """The ``latest`` failures grouped by similar message, the largest group first."""
+        ...
+
+    def failures(
+        self, pipeline_id: int, pattern: str, after: int, look_at: int, most: int
+    ) -> tuple[list[Task], int | None]:
+        """The first ``most`` tasks of a group, of the next ``look_at`` FAILED ones by task_id.
+
+        And the task_id up to which was looked, None at the end.
+        """
         ...
 
     # Administration -------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from coordinator.queries import Queries
 from coordinator.work import Work
 
 
-class Coordinator(Work, Queries, Overview, Administration):
+class Coordinator(Work, Queries, Administration, Overview):
     """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
 
     Every verb raises AccessDenied, NotFound and LedgerAway, besides what it says itself.

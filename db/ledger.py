@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from db.administration import AdministrationLedger
 from db.looking import LookingLedger
+from db.overview import OverviewLedger
 from db.sweeping import SweepingLedger
 from db.work import WorkLedger
 
 
-class PostgresLedger(WorkLedger, SweepingLedger, LookingLedger, AdministrationLedger):
+class PostgresLedger(
+    WorkLedger, SweepingLedger, LookingLedger, OverviewLedger, AdministrationLedger
+):
     """``PostgresLedger(engine)``: a Ledger. Safe to use from many processes and threads at once."""

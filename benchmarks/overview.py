@@ -1,0 +1,161 @@
+"""How long operators wait for what they look at, with a million tasks.
+
+    python -m benchmarks.overview [--tasks N] [--keep DIRECTORY] [--times N] [--unanalysed]
+
+Each question is put to a Coordinator that has just begun, and put to it again: what a large ledger
+has answered is remembered for a moment. Builds the ledger in servers of its own; with --keep, only
+where the directory does not exist yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import create_engine, text
+
+from benchmarks.million import make
+from config.embedded import embedded_servers
+from config.server_home import remove_state_dir
+from config.wiring import make_coordinator
+from coordinator.overview import View
+from coordinator.requests import Caller
+from coordinator.service import Coordinator
+from coordinator.status import Status
+from db.engine import make_engine
+from db.migrate import upgrade
+
+ANYBODY = Caller(None, uuid4())
+BIG, SMALL, QUIET = "pipeline-01", "pipeline-20", "pipeline-30"
+
+
+def main() -> None:
+    """Build, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=15)
+    parser.add_argument("--keep", type=Path, help="where the ledger is, or will be, kept")
+    parser.add_argument(
+        "--unanalysed", action="store_true", help="as if no vacuum had ever come by (new ledger)"
+    )
+    given = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
+        is_new = not folder.exists()
+        if given.keep is None:
+            stack.callback(remove_state_dir, folder)
+        urls = stack.enter_context(embedded_servers(folder))
+        if is_new:
+            build(urls.database_url, given.tasks, vacuum=not given.unanalysed)
+        measure(urls.database_url, given.times)
+
+
+def build(url: str, tasks: int, *, vacuum: bool) -> None:
+    """Fill the ledger."""
+    begin = time.perf_counter()
+    upgrade(url)
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        if not vacuum:
+            connection.execute(text("ALTER SYSTEM SET autovacuum = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
+        make(make_engine(url), tasks)
+        if vacuum:
+            connection.execute(text("VACUUM ANALYZE"))
+    say(f"{tasks:,} tasks in {time.perf_counter() - begin:.0f} s\n")
+
+
+def measure(url: str, times: int) -> None:
+    """Each verb and each filter, several times; the table of how long they took."""
+    say(f"{'what':40} {'median':>8} {'worst':>8} {'again':>8}  answer")
+    say(f"{'':40} {'ms':>8} {'ms':>8} {'ms':>8}")
+    for name, ask in questions().items():
+        took: list[float] = []
+        again: list[float] = []
+        answer: object = None
+        for _ in range(times):
+            # One of its own: what another one remembers must not flatter.
+            porch = make_coordinator(url, open_reads=True)
+            porch.check_ledger()
+            for turn in (took, again):
+                begin = time.perf_counter()
+                answer = ask(porch)
+                turn.append((time.perf_counter() - begin) * 1_000)
+            porch.ledger.engine.dispose()  # type: ignore[attr-defined]
+        say(
+            f"{name:40} {statistics.median(took):8.1f} {max(took):8.1f} "
+            f"{statistics.median(again):8.1f}  {answer}"
+        )
+
+
+def questions() -> dict[str, Callable[[Coordinator], object]]:
+    """What is asked, by name; the answers are cut down to what one can read in a table."""
+
+    def page(after: str | None = None, **view: object) -> Callable[[Coordinator], object]:
+        def ask(porch: Coordinator) -> object:
+            shown = porch.page(ANYBODY, View(**view), after=after)  # type: ignore[arg-type]
+            age = shown.searched_to
+            return f"{len(shown.tasks)} tasks" + (f", searched to {age:%Y-%m-%d}" if age else "")
+
+        return ask
+
+    def first_view(porch: Coordinator) -> object:
+        porch.page(ANYBODY, View())
+        porch.counts(ANYBODY)
+        porch.throughput(ANYBODY)
+        porch.run_times(ANYBODY)
+        return f"{len(porch.failure_groups(ANYBODY))} groups"
+
+    asked: dict[str, Callable[[Coordinator], object]] = {
+        "first view: all of these, one by one": first_view,
+        "page": page(),
+        "counts": lambda porch: f"{len(porch.counts(ANYBODY))} pipelines",
+        "throughput, 24 hours": lambda porch: len(porch.throughput(ANYBODY)),
+        "throughput, 7 days": lambda porch: len(porch.throughput(ANYBODY, hours=168)),
+        "run times": lambda porch: f"{len(porch.run_times(ANYBODY))} pipelines",
+        "failure groups": lambda porch: f"{len(porch.failure_groups(ANYBODY, most=1_000))} groups",
+        "failures of the largest group": largest_group,
+        "page, half-way down": page(after="n500000"),
+        "page, oldest": page(after="n40"),
+    }
+    for pipeline in (BIG, SMALL, QUIET):
+        asked[f"page, {pipeline}"] = page(pipeline=pipeline)
+    for status in Status:
+        asked[f"page, {status}"] = page(status=status)
+    asked[f"page, {SMALL} FAILED"] = page(pipeline=SMALL, status=Status.FAILED)
+    for kind in ("not_done", "long_running", "recent_failures"):
+        asked[f"page, {kind}"] = page(kind=kind)
+        asked[f"page, {kind}, {SMALL}"] = page(kind=kind, pipeline=SMALL)
+    asked["page, recent_failures, half-way"] = page(
+        kind="recent_failures", after=f"c{int((time.time() - 45 * 86_400) * 1e6)}-1"
+    )
+    for what, words in {"new": '"samea10999', "old": "SAMEA10000017", "none": "nowhere"}.items():
+        asked[f"page, text ({what})"] = page(text=words)
+        asked[f"page, text ({what}), {BIG}"] = page(text=words, pipeline=BIG)
+        asked[f"page, text ({what}), not_done"] = page(text=words, kind="not_done")
+        asked[f"page, text ({what}), FAILED"] = page(text=words, kind="recent_failures")
+        asked[f"page, text ({what}), DONE, {SMALL}"] = page(
+            text=words, status=Status.DONE, pipeline=SMALL
+        )
+    return asked
+
+
+def largest_group(porch: Coordinator) -> object:
+    group = porch.failure_groups(ANYBODY)[0]
+    return f"{len(porch.failures(ANYBODY, group.pipeline, group.pattern))} tasks"
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

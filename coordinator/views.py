@@ -1,0 +1,147 @@
+"""The nouns of the overview: one frozen class each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from coordinator.model import Task
+from coordinator.status import Status
+
+#: ``long_running``: held for longer than the mean and two standard deviations of its pipeline's
+#: finished runs. ``recent_failures``: FAILED, the latest change first.
+Kind = Literal["all", "not_done", "long_running", "recent_failures"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which tasks a page shows, in an operator's words; an empty field does not restrict."""
+
+    kind: Kind = "all"
+    pipeline: str | None = None
+    status: Status | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Tasks, the newest first, and where the next page begins.
+
+    ``next``: an opaque text for ``page(after=...)``, None at the end. ``searched_to``: where every
+    task has to be looked at, for its text or its claim, the age to which this page has looked,
+    when it has not looked at everything. Such a page may be short, or empty, and not the last.
+    """
+
+    tasks: list[Task]
+    next: str | None
+    searched_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many tasks of a pipeline there are per status; none is left out."""
+
+    pipeline: str
+    counts: Mapping[Status, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What happened from ``begin`` on, for as long as the interval lasts."""
+
+    begin: datetime
+    submitted: int
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """How long the newest finished tasks of a pipeline ran, from the claim to DONE, in seconds.
+
+    ``limit``: beyond it a run is long: mean and two standard deviations; None for fewer than two
+    runs.
+    """
+
+    pipeline: str
+    runs: int
+    mean: float
+    deviation: float | None
+    median: float
+    p95: float
+    limit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """FAILED tasks of one pipeline whose last messages differ only in numbers, names of files and
+    the like; ``pattern`` names the group, ``example`` is the latest message. Both are empty where
+    there was no message."""
+
+    pipeline: str
+    pattern: str
+    example: str
+    tasks: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A task in the order in which a page lists: by registration, or by ``changed`` if given.
+
+    ``age``: when it was registered, or changed. It says nothing of the place.
+    """
+
+    task_id: int
+    changed: datetime | None = None
+    age: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which tasks a page may show, all looked up.
+
+    ``pipeline_id``: None for all. ``by_change``: of FAILED tasks only, the latest change first,
+    instead of the latest registered. ``text``: in the input, whatever the case. ``limits``: only
+    tasks held for longer than so many seconds, by pipeline_id; of other pipelines, none.
+    """
+
+    pipeline_id: int | None
+    statuses: frozenset[Status]
+    by_change: bool = False
+    text: str | None = None
+    limits: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The tasks that fit, and the last one that was looked at; None: there are no more."""
+
+    tasks: list[Task]
+    end: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What happened to the tasks of a pipeline in the TICK seconds from ``begin`` on."""
+
+    begin: datetime
+    pipeline_id: int
+    submitted: int
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The run times of the pipeline with this number."""
+
+    pipeline_id: int
+    times: RunTimes
+
+
+#: Seconds: the finest grain in which is counted what happened when.
+TICK = 600

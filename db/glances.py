@@ -1,0 +1,241 @@
+"""The statements behind the overview. Each reads some thousand rows at most, by an index.
+
+Two habits keep the planner from a scan that is quick on paper only, whatever it knows of the table.
+An index is walked by comparing whole rows, ``(pipeline_id, task_id) < (...)``, and in its whole
+order: said with ``=``, the order by task_id alone would do, and the primary key would be walked
+through the tasks of all other pipelines. And what was found is looked up one by one, in a LATERAL
+that OFFSET 0 keeps as it is: joined, a thousand rows may be enough to read all of a table.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+#: What the planner should know: the pages that matter are in memory; to compile such statements
+#: takes longer than to run them; to sort all of a pipeline by parts is no way to its newest task.
+SETTINGS = (
+    "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off; SET LOCAL enable_incremental_sort = off"
+)
+
+#: How the claim began that holds a task.
+_LONG = """
+            AND t.created_at < now() - make_interval(secs => (
+                SELECT l.seconds FROM unnest(CAST(:limited AS bigint[]), CAST(:limits AS float[]))
+                    AS l (pipeline_id, seconds) WHERE l.pipeline_id = t.pipeline_id))
+            AND (SELECT e.at FROM porch.event e
+                WHERE e.task_id = t.task_id AND e.attempt = t.attempt AND e.to_status = 'CLAIMED'
+            ) < now() - make_interval(secs => (
+                SELECT l.seconds FROM unnest(CAST(:limited AS bigint[]), CAST(:limits AS float[]))
+                    AS l (pipeline_id, seconds) WHERE l.pipeline_id = t.pipeline_id))"""
+
+_TEXT = """
+            AND lower(CAST(t.task_input AS text)) LIKE lower(:text) ESCAPE '!'"""
+
+_PIPELINES = """(
+            SELECT pipeline_id FROM porch.pipeline
+            WHERE CAST(:pipeline_id AS bigint) IS NULL OR pipeline_id = :pipeline_id) p"""
+
+#: All tasks, the newest first.
+_ALL = """
+        SELECT task_id, created_at AS age FROM porch.task
+        WHERE task_id < :task_id
+        ORDER BY task_id DESC LIMIT :look_at"""
+
+_NOT_DONE = f"""
+            SELECT c.task_id
+            FROM {_PIPELINES} CROSS JOIN unnest(CAST(:not_done AS text[])) s (status)
+            CROSS JOIN LATERAL (
+                SELECT t.task_id FROM porch.task t
+                WHERE (t.pipeline_id, t.status, t.task_id) < (p.pipeline_id, s.status, :task_id)
+                    AND (t.pipeline_id, t.status) >= (p.pipeline_id, s.status)
+                    AND t.status <> 'DONE'
+                ORDER BY t.pipeline_id DESC, t.status DESC, t.task_id DESC LIMIT :look_at) c"""  # noqa: S608
+
+_DONE = f"""
+            SELECT c.task_id
+            FROM {_PIPELINES} CROSS JOIN LATERAL (
+                SELECT t.task_id FROM porch.task t
+                WHERE (t.pipeline_id, t.task_id) < (p.pipeline_id, :task_id)
+                    AND t.pipeline_id >= p.pipeline_id AND t.status = 'DONE'
+                ORDER BY t.pipeline_id DESC, t.task_id DESC LIMIT :look_at) c"""  # noqa: S608
+
+#: The latest failures of each pipeline, by the time of the failure.
+_FAILED = f"""
+        SELECT c.* FROM {_PIPELINES} CROSS JOIN LATERAL (
+            SELECT t.task_id, t.pipeline_id, t.updated_at, t.updated_at AS age FROM porch.task t
+            WHERE (t.pipeline_id, t.updated_at, t.task_id)
+                    < (p.pipeline_id, CAST(:changed AS timestamptz), :task_id)
+                AND t.pipeline_id >= p.pipeline_id AND t.status = 'FAILED'
+            ORDER BY t.pipeline_id DESC, t.updated_at DESC, t.task_id DESC LIMIT :look_at) c
+        ORDER BY c.updated_at DESC, c.task_id DESC LIMIT :look_at"""  # noqa: S608
+
+
+def newest(*, walk: str, by_change: bool, text_given: bool, limited: bool) -> str:
+    """The next tasks of a page, each with how many were looked at and the last of them.
+
+    ``walk``: how tasks are come by: ``all``, ``not_done``, ``done``, ``both`` or ``failed``.
+    """
+    parts = {"not_done": [_NOT_DONE], "done": [_DONE], "both": [_NOT_DONE, _DONE]}
+    if walk in parts:
+        seen = f"""
+        SELECT u.task_id, t.created_at AS age FROM (
+            SELECT task_id FROM ({" UNION ALL ".join(parts[walk])}) u
+            ORDER BY task_id DESC LIMIT :look_at
+        ) u CROSS JOIN LATERAL (
+            SELECT created_at FROM porch.task t WHERE t.task_id = u.task_id OFFSET 0) t"""  # noqa: S608
+    else:
+        seen = {"all": _ALL, "failed": _FAILED}[walk]
+    order = "updated_at DESC, task_id DESC" if by_change else "task_id DESC"
+    return f"""
+    WITH seen AS MATERIALIZED ({seen}
+    ), last AS (
+        SELECT count(*) OVER () AS looked_at, s.* FROM seen s ORDER BY
+            {"updated_at, task_id" if by_change else "task_id"} LIMIT 1
+    ), found AS (
+        SELECT t.* FROM seen s CROSS JOIN LATERAL (
+            SELECT t.*, p.name AS pipeline
+            FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
+            WHERE t.task_id = s.task_id
+                AND t.status = ANY (CAST(:statuses AS text[]))
+                {_TEXT if text_given else ""}{_LONG if limited else ""}
+            OFFSET 0) t
+        ORDER BY {order} LIMIT :most
+    )
+    SELECT l.looked_at, l.task_id AS last_id, l.age AS last_age, f.*
+    FROM last l LEFT JOIN found f ON true
+    ORDER BY {", ".join("f." + word for word in order.split(", "))}
+    """  # noqa: S608
+
+
+#: Tasks of each pipeline per status, each part from the index that is all of it.
+STATUS_COUNTS = text(
+    """
+    SELECT p.name, c.status, c.tasks
+    FROM porch.pipeline p LEFT JOIN (
+        SELECT pipeline_id, status, count(*) AS tasks FROM porch.task
+        WHERE status <> 'DONE' GROUP BY pipeline_id, status
+        UNION ALL
+        SELECT pipeline_id, 'DONE', count(*) FROM porch.task
+        WHERE status = 'DONE' GROUP BY pipeline_id
+    ) c USING (pipeline_id)
+    ORDER BY p.name
+    """
+)
+
+NOW = text("SELECT clock_timestamp()")
+
+#: What happened in each tick. An event does not know its pipeline.
+HAPPENED = text(
+    """
+    SELECT date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
+        t.pipeline_id, count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
+        count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'DONE') AS done,
+        count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
+    FROM porch.event e CROSS JOIN LATERAL (
+        SELECT t.pipeline_id FROM porch.task t WHERE t.task_id = e.task_id OFFSET 0) t
+    WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
+        AND e.at >= :begin AND e.at < COALESCE(CAST(:end AS timestamptz), 'infinity')
+    GROUP BY 1, 2
+    """
+)
+
+#: How long the newest DONE tasks of each pipeline ran: the last change of a DONE task is its end.
+RUN_TIMES = text(
+    """
+    WITH run AS (
+        SELECT p.pipeline_id, p.name,
+            CAST(extract(epoch FROM d.updated_at - e.at) AS float) AS seconds
+        FROM porch.pipeline p CROSS JOIN LATERAL (
+            SELECT t.task_id FROM porch.task t
+            WHERE (t.pipeline_id, t.task_id) < (p.pipeline_id, 9223372036854775807)
+                AND t.pipeline_id >= p.pipeline_id AND t.status = 'DONE'
+            ORDER BY t.pipeline_id DESC, t.task_id DESC LIMIT :newest
+        ) n CROSS JOIN LATERAL (
+            SELECT attempt, updated_at FROM porch.task t WHERE t.task_id = n.task_id OFFSET 0
+        ) d CROSS JOIN LATERAL (
+            SELECT e.at FROM porch.event e
+            WHERE e.task_id = n.task_id AND e.attempt = d.attempt AND e.to_status = 'CLAIMED'
+            OFFSET 0
+        ) e
+    )
+    SELECT pipeline_id, name AS pipeline, count(*) AS runs, avg(seconds) AS mean,
+        stddev_samp(seconds) AS deviation,
+        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds) AS shares,
+        avg(seconds) + 2 * stddev_samp(seconds) AS limit
+    FROM run GROUP BY pipeline_id, name ORDER BY name
+    """
+)
+
+#: What makes two messages alike, in order: what is replaced, and by what.
+ALIKE = {
+    # UUIDs, addresses, checksums and commits
+    "hexes": (
+        r"\m(?:0[xX][0-9a-fA-F]+|[a-fA-F]*[0-9][0-9a-fA-F]{6,}(?:-[0-9a-fA-F]+)*)\M",
+        "#",
+    ),
+    # the name of a file, of which the directory is kept
+    "paths": (
+        r"""((?:^|[\s'"(=:,<\[])[.~]{0,2}/(?:[^/\s:,;'"()]+/)*)[^/\s:,;'"()]+""",
+        r"\1#",
+    ),
+    "numbers": (r"\d+(?:\.\d+)?", "#"),
+}
+#: Characters of a message that are compared.
+_BEGINNING, _PATTERN = 400, 200
+
+
+def _pattern(message: str) -> str:
+    """SQL for the name of the group that a message belongs to."""
+    words = f"left(COALESCE({message}, ''), {_BEGINNING})"
+    for name in ALIKE:
+        words = f"regexp_replace({words}, :{name}, :{name}_by, 'g')"
+    return f"left({words}, {_PATTERN})"
+
+
+#: What a FAILED task's last change says. By ``event_id + 0``: a planner that knows little would
+#: rather read the primary key backwards until it meets an event of the task.
+_LAST_MESSAGE = """(
+        SELECT e.message FROM porch.event e
+        WHERE e.task_id = f.task_id AND e.to_status = 'FAILED' AND e.refused = false
+        ORDER BY e.event_id + 0 DESC LIMIT 1)"""
+
+FAILURE_GROUPS = text(
+    f"""
+    WITH failed AS MATERIALIZED ({_FAILED}
+    ), told AS MATERIALIZED (
+        SELECT f.*, {_LAST_MESSAGE} AS message FROM failed f
+    ), alike AS (
+        SELECT pipeline_id, {_pattern("message")} AS pattern, count(*) AS tasks,
+            min(updated_at) AS first, max(updated_at) AS last,
+            (array_agg(task_id ORDER BY updated_at DESC, task_id DESC))[1] AS latest
+        FROM told GROUP BY 1, 2
+        ORDER BY tasks DESC, last DESC LIMIT :most
+    )
+    SELECT p.name AS pipeline, a.*, m.message AS example
+    FROM alike a JOIN porch.pipeline p USING (pipeline_id) JOIN told m ON m.task_id = a.latest
+    ORDER BY a.tasks DESC, a.last DESC, p.name
+    """  # noqa: S608
+)
+
+#: The tasks of a group among the next FAILED ones of a pipeline.
+FAILURES = text(
+    f"""
+    WITH seen AS MATERIALIZED (
+        SELECT t.task_id FROM porch.task t
+        WHERE (t.pipeline_id, t.status, t.task_id) > (:pipeline_id, 'FAILED', :after)
+            AND (t.pipeline_id, t.status) <= (:pipeline_id, 'FAILED') AND t.status <> 'DONE'
+        ORDER BY t.pipeline_id, t.status, t.task_id LIMIT :look_at
+    ), last AS (
+        SELECT count(*) AS looked_at, max(task_id) AS last_id FROM seen
+    ), found AS (
+        SELECT t.* FROM seen f CROSS JOIN LATERAL (
+            SELECT t.*, p.name AS pipeline
+            FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
+            WHERE t.task_id = f.task_id AND t.status = 'FAILED'
+                AND {_pattern(_LAST_MESSAGE)} = :pattern
+            OFFSET 0) t
+        ORDER BY task_id LIMIT :most
+    )
+    SELECT l.looked_at, l.last_id, f.* FROM last l LEFT JOIN found f ON true ORDER BY f.task_id
+    """  # noqa: S608
+)
