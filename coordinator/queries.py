@@ -6,7 +6,7 @@ from datetime import datetime
 
 from coordinator.errors import BadRequest
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Event, Outline, Task, TaskFilter
+from coordinator.model import Event, Outline, Permission, Task, TaskFilter
 from coordinator.naming import pick_version
 from coordinator.requests import Caller, Name, Search
 
@@ -21,6 +21,10 @@ class Queries(Lookup):
     def check_ledger(self) -> None:
         """Raises LedgerAway unless the ledger answers."""
         self.ledger.pipeline("")
+
+    def recognise(self, caller: Caller) -> Permission:
+        """What the caller's token allows. Raises MissingToken, UnknownToken or RevokedToken."""
+        return self._enter(caller)[0]
 
     def show(
         self, caller: Caller, name: Name, *, pipeline: str | None = None

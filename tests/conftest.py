@@ -18,7 +18,14 @@ from db.migrate import upgrade
 from tests.databases import copy_of
 from tests.house import House
 
+SCREENSHOTS = Path(__file__).parent / "browser" / "screenshots"
 SRA = Path(__file__).parents[2] / "shared" / "data" / "sra_runinfo_sars_cov_2_2020-06-01.csv"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the pictures of the pages are: a test's own words are not shown."""
+    if any(SCREENSHOTS.glob("*.png")):
+        terminalreporter.write_line(f"screenshots of the pages: {SCREENSHOTS}")
 
 
 @pytest.fixture(scope="session", autouse=True)

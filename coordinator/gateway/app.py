@@ -9,11 +9,14 @@ from importlib.metadata import version
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from coordinator.errors import PorchError
 from coordinator.gateway import health, problems
+from coordinator.gateway.headers import SecurityHeaders
+from coordinator.gateway.pages import render, routes
 from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.gateway.sizes import BoundedBodies
 from coordinator.gateway.v1 import pipelines, tasks, versions
@@ -36,10 +39,12 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.porch = porch
-    for part in (pipelines, versions, tasks, health, v2):
+    for part in (pipelines, versions, tasks, health, v2, routes):
         app.include_router(part.router)
+    app.mount("/page/static", StaticFiles(directory=render.STATIC))
     app.add_middleware(BoundedBodies, but=v2.STREAMED)
     app.add_middleware(WithoutTrailingSlash)
+    app.add_middleware(SecurityHeaders)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(HTTPException)(problems.on_http_error)
     app.exception_handler(RequestValidationError)(problems.on_invalid)

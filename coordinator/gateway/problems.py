@@ -37,7 +37,8 @@ _STATUS: tuple[tuple[type[PorchError], int], ...] = (
     (LedgerAway, 503),
     (TooSlow, 503),
 )
-_RETRY_SECONDS = "5"
+#: When to come again, where porch is not able just now.
+RETRY_SECONDS = "5"
 
 
 class _Json(JSONResponse):
@@ -70,7 +71,7 @@ def problem(error: PorchError) -> JSONResponse:
             "cure": error.cure,
         },
         status,
-        headers={"Retry-After": _RETRY_SECONDS} if status == 503 else None,
+        headers={"Retry-After": RETRY_SECONDS} if status == 503 else None,
         media_type="application/problem+json",
     )
 
@@ -79,7 +80,7 @@ def detail(error: PorchError) -> JSONResponse:
     """As npg_porch tells it: one sentence."""
     status = status_of(error)
     sentence = error.message + (f"; {error.cure}" if error.cure else "")
-    headers = {"Retry-After": _RETRY_SECONDS} if status == 503 else None
+    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
     return _Json({"detail": sentence}, status, headers=headers)
 
 

@@ -60,6 +60,12 @@ def test_every_module_of_the_server_is_in_its_wheel(server: ZipFile) -> None:
     assert modules <= set(server.namelist())
 
 
+def test_what_the_pages_are_made_of_is_in_the_wheel(server: ZipFile) -> None:
+    pages = ROOT / "coordinator" / "gateway" / "pages"
+    pieces = [*(pages / "templates").iterdir(), *(pages / "static").iterdir()]
+    assert {str(path.relative_to(ROOT)) for path in pieces} <= set(server.namelist())
+
+
 def test_migrations_can_be_run_from_the_wheel(server: ZipFile) -> None:
     names = server.namelist()
     assert "db/migrations/env.py" in names

@@ -1,0 +1,93 @@
+"""What operators do from a page: a verb of the Coordinator, and what to tell them of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import groupby
+
+from coordinator.errors import InternalError, LedgerAway, PorchError, TooSlow
+from coordinator.gateway.pages.session import Said
+from coordinator.gateway.pages.shapes import Chosen, told
+from coordinator.model import Task
+from coordinator.requests import Caller, Decision, Name, Reported, Seen
+from coordinator.service import Coordinator
+
+#: Tasks in one round of re-running a group, and seconds for which new rounds are begun: a browser
+#: or a proxy gives up after a minute or so, and the group is still there to go on with.
+_BATCH = 1_000
+_SECONDS = 20.0
+#: What is wrong with porch, and not with the wish: the whole page tells of it.
+AWAY = (LedgerAway, TooSlow, InternalError)
+Answers = list[Reported | PorchError]
+
+
+def act(
+    porch: Coordinator,
+    who: Caller,
+    verb: str,
+    chosen: Sequence[Chosen],
+    reason: str | None,
+    *,
+    force: bool = False,
+) -> Said:
+    """Re-run, cancel or release the chosen tasks, where they are still as they were seen."""
+    answers: Answers = []
+    for pipeline, of_it in groupby(sorted(chosen, key=lambda c: c.pipeline), lambda c: c.pipeline):
+        answers += _of_one(porch, who, verb, pipeline, list(of_it), reason, force)
+    return told(verb, *_counted(answers))
+
+
+def _of_one(
+    porch: Coordinator,
+    who: Caller,
+    verb: str,
+    pipeline: str,
+    chosen: Sequence[Chosen],
+    reason: str | None,
+    force: bool,
+) -> Answers:
+    names = [Name(c.task_input_id, c.version, c.attempt) for c in chosen]
+    seen = [Seen(c.status, c.attempt) for c in chosen]
+    decisions = [Decision(name, as_seen) for name, as_seen in zip(names, seen, strict=True)]
+    try:
+        if verb == "release":
+            return porch.release(who, names, pipeline=pipeline, message=reason)
+        if verb == "cancel":
+            return porch.cancel(who, decisions, pipeline=pipeline, reason=reason)
+        return porch.rerun(who, decisions, pipeline=pipeline, reason=reason, force=force)
+    except AWAY:
+        raise
+    except PorchError as refusal:
+        return [refusal] * len(chosen)
+
+
+def rerun_failures(
+    porch: Coordinator, who: Caller, pipeline: str, pattern: str, reason: str | None
+) -> Said:
+    """Re-run a whole group of failures, batch by batch."""
+    answers: Answers = []
+    after, until = 0, time.monotonic() + _SECONDS
+    while True:
+        batch = porch.failures(who, pipeline, pattern, after=after, limit=_BATCH)
+        if not batch:
+            break
+        decisions = [_decision(task) for task in batch]
+        answers += porch.rerun(who, decisions, pipeline=pipeline, reason=reason)
+        after = batch[-1].task_id
+        if time.monotonic() > until:
+            said = told("rerun", *_counted(answers))
+            return Said("mixed", f"{said.text} so far; the group has more", said.lines)
+    if not answers:
+        return Said("mixed", "No task is left in this group", ("Somebody may have been faster",))
+    return told("rerun", *_counted(answers))
+
+
+def _decision(task: Task) -> Decision:
+    return Decision(Name(task.task_input_id, task.version), Seen(task.status, task.attempt))
+
+
+def _counted(answers: Answers) -> tuple[int, int, list[str]]:
+    done = sum(isinstance(a, Reported) and a.changed for a in answers)
+    settled = sum(isinstance(a, Reported) and not a.changed for a in answers)
+    return done, settled, [str(a) for a in answers if isinstance(a, PorchError)]

@@ -1,0 +1,92 @@
+"""Numbers, times and texts as a page writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from coordinator.status import Status
+
+#: What tells the statuses apart where colours do not.
+SYMBOLS: dict[Status, str] = {
+    Status.PENDING: "○",
+    Status.CLAIMED: "◐",
+    Status.RUNNING: "▶",
+    Status.DONE: "✓",
+    Status.FAILED: "✕",
+    Status.CANCELLED: "⊘",
+}
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+def symbol(status: Status) -> str:
+    """The sign that stands before a status."""
+    return SYMBOLS[status]
+
+
+def utc(moment: datetime) -> str:
+    """A time to the second: ``2026-11-25 01:02:03Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def iso(moment: datetime) -> str:
+    """A time as the ``datetime`` attribute has it: ``2026-11-25T01:02:03Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units.
+
+    >>> [duration(s) for s in (0.25, 4.2, 75, 7_260, 190_000)]
+    ['0.25 s', '4.2 s', '1 min 15 s', '2 h 1 min', '2 d 4 h']
+    """
+    if seconds < 1:
+        return f"{seconds:.2g} s"
+    if seconds < 10:
+        return f"{round(seconds, 1):g} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return _two(whole, _MINUTE, "min", 1, "s")
+    if whole < _DAY:
+        return _two(whole, _HOUR, "h", _MINUTE, "min")
+    return _two(whole, _DAY, "d", _HOUR, "h")
+
+
+def _two(seconds: int, large: int, large_word: str, small: int, small_word: str) -> str:
+    rest = seconds % large // small
+    return f"{seconds // large} {large_word}" + (f" {rest} {small_word}" if rest else "")
+
+
+def number(n: int) -> str:
+    """A number with its thousands apart."""
+    return f"{n:,}"
+
+
+def tasks(n: int) -> str:
+    """So many tasks."""
+    return "1 task" if n == 1 else f"{n:,} tasks"
+
+
+def sentence(text: str) -> str:
+    """A message of ours as a sentence of its own; it may begin with a name in small letters."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def cut(text: str, most: int = 160) -> str:
+    """The beginning of a text, on one line; what is left out is marked."""
+    line = " ".join(text[: most * 2].split())
+    return line if len(line) <= most and len(text) <= most * 2 else line[:most].rstrip() + "…"
+
+
+def one_line(task_input: Mapping[str, Any]) -> str:
+    """A task_input as one line of JSON."""
+    return json.dumps(task_input, ensure_ascii=False)
+
+
+def whole(task_input: Mapping[str, Any]) -> str:
+    """A task_input as JSON that people read."""
+    return json.dumps(task_input, ensure_ascii=False, indent=2)
