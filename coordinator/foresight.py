@@ -63,13 +63,14 @@ class Foresight(Lookup):
             if task_id in by_id:
                 alike[rest[position].key] = by_id[task_id]
         near = {key: _judged(inputs[key], task) for key, task in alike.items()}
+        sought = {given.key for given in rest}
         return {
             given.key: Foreseen(
                 given.key,
                 None,
                 near.get(given.key),
-                looked.compared if given.key in inputs else 0,
-                looked.complete and given.key in inputs,
+                looked.compared if given.key in sought else 0,
+                looked.complete and given.key in sought,
             )
             for given in new
         }
@@ -97,6 +98,8 @@ class Foresight(Lookup):
     def _look_alikes(
         self, target: Pipeline, version: str | None, rest: Sequence[Identified]
     ) -> LookAlikes:
+        if not rest:
+            return LookAlikes({}, 0, complete=False)
         try:
             texts = [given.text for given in rest]
             return self.ledger.look_alikes(target, version, texts, MOST_COMPARED)

@@ -166,7 +166,8 @@ class Foreseen:
     """What submitting a definition would find: its status, or None: it is new.
 
     ``near``: for a new one, what is nearest to it, if that was asked for and anything is near.
-    ``compared``: with how many tasks it was compared value by value; ``complete``: with all.
+    ``compared``: with how many tasks it had to be compared value by value; ``complete``: with all
+    of them.
     """
 
     key: bytes
