@@ -18,6 +18,7 @@ from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
 from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
 from coordinator.errors import LedgerAway, PorchError
+from coordinator.identity import Limits
 from db.migrate import upgrade
 
 _ALL = ",".join(QUEUES)
@@ -145,6 +146,53 @@ def _tell(tasks: int) -> None:
 
 def _tell_nobody(_: int) -> None:
     """Progress is for terminals."""
+
+
+@cli.command("import-npg-porch")
+@click.option(
+    "--from", "source", required=True, help="postgresql://... or sqlite:///...; is only read."
+)
+@click.option("--schema", default="npg_porch", show_default=True, help="On PostgreSQL.")
+@click.option("--timezone", help="Of the times there, which have none; UTC unless given.")
+@click.option("--dry-run", is_flag=True, help="Write nothing, and tell the same.")
+@click.option("--json", "json_output", is_flag=True, help="The reconciliation as one JSON object.")
+@click.option(
+    "--skipped",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for all rows that are skipped, as JSON lines.",
+)
+@click.option(
+    "--batch", default=1000, show_default=True, type=click.IntRange(1), help="Tasks a transaction."
+)
+def import_npg_porch(
+    source: str,
+    schema: str,
+    timezone: str | None,
+    dry_run: bool,
+    json_output: bool,
+    skipped: Path | None,
+    batch: int,
+) -> None:
+    """Move over from npg_porch: pipelines, versions, tokens, tasks and events.
+
+    May be broken off and started again at any time: what is here already stays as it is. Exits 1 if
+    not every row that was read is accounted for. See docs/moving-over.md.
+    """
+    from config import import_npg_porch as moving  # noqa: PLC0415 (the others start sooner without)
+
+    settings = Settings.from_environment()
+    account = moving.import_npg_porch(
+        settings.required("database_url"),
+        Limits(max_bytes=settings.max_input_bytes),
+        source_url=source,
+        schema=schema,
+        zone=timezone,
+        batch=batch,
+        dry_run=dry_run,
+        skipped=skipped,
+    )
+    click.echo(json.dumps(account.as_dict()) if json_output else moving.as_text(account))
+    sys.exit(0 if account.adds_up else 1)
 
 
 @cli.group()

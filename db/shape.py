@@ -54,6 +54,16 @@ def shape(engine: Engine) -> list[Check]:
         return [server, migrations, _schema(connection)]
 
 
+def behind(engine: Engine) -> str | None:
+    """What keeps this release from using a database, as the end of a sentence; None if nothing."""
+    with engine.begin() as connection:
+        check = _migrations(connection)
+    if check.level is not Level.WRONG:
+        return None
+    at, needed = check.looked_at["at"] or "nothing", check.looked_at["needed"]
+    return f"is at {at}, this release needs {needed}"
+
+
 def _server(connection: Connection) -> Check:
     row = connection.execute(_SERVER).one()
     findings = []
