@@ -64,6 +64,12 @@ def failed(user: User, *messages: str) -> list[str]:
     return [task.task_input_id for task in tasks]
 
 
+def status(house: House, task: str) -> str:
+    """The status of a task, whoever may see it."""
+    with house.admin() as admin:
+        return str(admin.show(task)[0].status)
+
+
 def listed(page: httpx.Response) -> set[str]:
     """The task_input_ids that a page links."""
     assert page.status_code == 200, page.text
@@ -288,8 +294,12 @@ def test_a_token_that_was_revoked_ends_its_sessions(
         (token,) = admin.tokens(pipeline=user.pipeline)
         admin.revoke_token(token.token_id)
     (form,) = forms(page, "/page/act")
-    assert "revoked_token" in unescape(send(anybody, form, verb="cancel").text)
     assert "no longer good" in anybody.get("/").text
+    after = send(anybody, form, verb="cancel", task=form.fields["task"])
+    assert after.status_code == 403
+    assert "revoked_token" in after.text
+    assert "porch_session" not in anybody.cookies
+    assert status(house, task) == "PENDING"
 
 
 # Doing --------------------------------------------------------------------------------------
