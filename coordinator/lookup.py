@@ -10,7 +10,7 @@ from coordinator.errors import MissingToken, PorchError
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
 from coordinator.model import Origin, Permission, Pipeline, Task
-from coordinator.naming import MOST_MATCHES, key_range, pick_task, unknown_pipeline
+from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
 from coordinator.requests import Caller, Name
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Lookup:
     def _named(self, who: Permission, name: str) -> Pipeline:
         if who.pipeline is not None and who.pipeline.name == name:
             return who.pipeline
-        found = self.ledger.pipeline(name)
+        found = self.ledger.pipeline(name) if may_be_a_name(name) else None
         if found is None:
             raise unknown_pipeline(name, self.ledger.pipeline_names())
         return found

@@ -18,13 +18,24 @@ from coordinator.model import KeyRange, Pipeline, Task
 from coordinator.requests import Name
 
 _PREFIX = re.compile(r"\A[0-9a-f]{4,64}\Z")
+_UNHOLDABLE = re.compile("[\0\ud800-\udfff]")
 
 #: So many tasks are fetched for a prefix: enough to show that it is ambiguous, and for what.
 MOST_MATCHES = 20
 
 
+def may_be_a_name(text: str) -> bool:
+    """Whether PostgreSQL can hold it: what it cannot is the name of nothing."""
+    return not _UNHOLDABLE.search(text)
+
+
 def unknown_pipeline(name: str, names: Iterable[str]) -> UnknownPipeline:
     """The error for a name that no pipeline has, with the nearest one that exists."""
+    if not may_be_a_name(name):
+        return UnknownPipeline(
+            f"no pipeline has a name like {name[:80]!a}",
+            "`porch pipeline list` shows them all",
+        )
     near = get_close_matches(name, list(names), n=1, cutoff=0.5)
     guess = f'; did you mean "{near[0]}"?' if near else ""
     return UnknownPipeline(f'no pipeline "{name}"{guess}', "`porch pipeline list` shows them all")
@@ -59,6 +70,10 @@ def key_range(name: Name) -> KeyRange:
         raise UnknownTask(
             f'"{name.task[:80]}" is not a task_input_id: 4 to 64 hexadecimal digits name a task',
             "`porch list` shows them",
+        )
+    if name.version is not None and not may_be_a_name(name.version):
+        raise UnknownTask(
+            f"no task has a version like {name.version[:80]!a}", "`porch list` shows them"
         )
     low, high = digits.ljust(64, "0"), digits.ljust(64, "f")
     return KeyRange(bytes.fromhex(low), bytes.fromhex(high), name.version)

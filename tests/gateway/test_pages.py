@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html import escape, unescape
 from urllib.parse import urlencode
 
@@ -107,7 +108,8 @@ def test_filters_are_addresses(anybody: httpx.Client, user: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["status=GONE", "kind=odd", "hours=25", "text=" + "x" * 600, "after=elsewhere"]
+    "query",
+    ["status=GONE", "kind=odd", "hours=25", "after=elsewhere", "text=%00"],
 )
 def test_an_address_that_means_nothing_is_told_on_a_page(anybody: httpx.Client, query: str) -> None:
     page = anybody.get(f"/?{query}")
@@ -115,6 +117,27 @@ def test_an_address_that_means_nothing_is_told_on_a_page(anybody: httpx.Client, 
     assert page.headers["content-type"].startswith("text/html")
     assert "bad_request" in page.text
     assert "What to do" in page.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/?pipeline=nobody",
+        "/?pipeline=%00",
+        "/?text=" + "x" * 2_000,
+        "/?text=%ff%fe&pipeline=%ed%a0%80",
+        "/page/task",
+        "/page/task?id=%00",
+        "/page/task?id=abcd&pipeline=%00",
+        "/page/task?id=abcd&version=%00",
+        "/session?back=%00",
+        "/page/%00",
+    ],
+)
+def test_no_address_is_a_defect(anybody: httpx.Client, path: str) -> None:
+    page = anybody.get(path)
+    assert page.status_code in (200, 404, 413, 422)
+    assert page.headers["content-type"].startswith("text/html")
 
 
 def test_more_tasks_than_a_page_holds_are_on_the_next_ones(
@@ -288,8 +311,13 @@ def test_a_token_that_was_revoked_ends_its_sessions(
         (token,) = admin.tokens(pipeline=user.pipeline)
         admin.revoke_token(token.token_id)
     (form,) = forms(page, "/page/act")
-    assert "revoked_token" in unescape(send(anybody, form, verb="cancel").text)
     assert "no longer good" in anybody.get("/").text
+    after = send(anybody, form, verb="cancel", task=form.fields["task"])
+    assert after.status_code == 403
+    assert "revoked_token" in after.text
+    assert "porch_session" not in anybody.cookies
+    with house.admin() as admin:
+        assert admin.show(task, pipeline=user.pipeline)[0].status == "PENDING"
 
 
 # Doing --------------------------------------------------------------------------------------
@@ -413,6 +441,23 @@ def test_a_form_that_no_page_made_is_refused(anybody: httpx.Client, user: User, 
     reply = anybody.post("/page/act", data=fields)
     assert reply.status_code == 422
     assert "bad_request" in reply.text
+
+
+@pytest.mark.parametrize("odd", ["\\u0000", "\\ud800", HOSTILE])
+def test_a_task_that_cannot_be_is_refused(anybody: httpx.Client, user: User, odd: str) -> None:
+    (form,) = forms(enter(anybody, user.token), "/session/end")
+    for task in (
+        f'["{odd}", "1.0", "abcd", "FAILED", 1]',
+        f'["{user.pipeline}", "{odd}", "abcd", "FAILED", 1]',
+        f'["{user.pipeline}", "1.0", "{odd}", "FAILED", 1]',
+    ):
+        for verb in ("rerun", "release"):
+            page = send(anybody, replace(form, action="/page/act"), verb=verb, task=task)
+            assert page.status_code in (200, 422)
+            assert 'class="said bad"' in page.text
+    group = replace(form, action="/page/rerun-failures")
+    page = send(anybody, group, pipeline=user.pipeline, pattern="\0")
+    assert "Nothing was re-run" in page.text
 
 
 # Wishes that are not the operator's ---------------------------------------------------------

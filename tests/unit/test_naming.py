@@ -6,7 +6,7 @@ import pytest
 
 from coordinator.errors import AmbiguousTask, UnknownTask, UnknownVersion, WhichVersion
 from coordinator.model import Task
-from coordinator.naming import key_range, pick_task, pick_version, unknown_pipeline
+from coordinator.naming import key_range, may_be_a_name, pick_task, pick_version, unknown_pipeline
 from coordinator.requests import Name
 from tests.factories import a_pipeline, a_task
 
@@ -96,3 +96,13 @@ def test_a_version_without_the_task_is_named_in_the_answer() -> None:
     answer = pick_task(Name("015a", "3.0"), [])
     assert isinstance(answer, UnknownTask)
     assert '"3.0"' in answer.message
+
+
+@pytest.mark.parametrize("odd", ["\0", "a\ud800"])
+def test_what_no_ledger_can_hold_is_the_name_of_nothing(odd: str) -> None:
+    assert not may_be_a_name(odd)
+    # The message itself can be sent.
+    unknown_pipeline(odd, ["a"]).message.encode()
+    with pytest.raises(UnknownTask) as refusal:
+        key_range(Name("abcd", odd))
+    refusal.value.message.encode()

@@ -67,9 +67,7 @@ def test_another_view_begins_at_its_first_page() -> None:
     assert asked.href(text=None, after="later") == "/?after=later"
 
 
-@pytest.mark.parametrize(
-    "query", [{"kind": "odd"}, {"status": "GONE"}, {"hours": "2"}, {"text": "x" * 501}]
-)
+@pytest.mark.parametrize("query", [{"kind": "odd"}, {"status": "GONE"}, {"hours": "2"}])
 def test_an_address_that_means_nothing_is_refused_with_a_cure(query: Mapping[str, str]) -> None:
     with pytest.raises(BadRequest) as refusal:
         wanted(query)

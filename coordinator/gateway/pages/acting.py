@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import groupby
 
-from coordinator.errors import InternalError, LedgerAway, PorchError, TooSlow
+from coordinator.errors import BadInput, Conflict, Forbidden, NotFound, PorchError
 from coordinator.gateway.pages.session import Said
 from coordinator.gateway.pages.shapes import Chosen, told
 from coordinator.model import Task
@@ -17,8 +17,9 @@ from coordinator.service import Coordinator
 #: or a proxy gives up after a minute or so, and the group is still there to go on with.
 _BATCH = 1_000
 _SECONDS = 20.0
-#: What is wrong with porch, and not with the wish: the whole page tells of it.
-AWAY = (LedgerAway, TooSlow, InternalError)
+#: What may be wrong with a wish. Of what is wrong with the session, or with porch, a page of its
+#: own tells.
+REFUSALS = (Forbidden, BadInput, NotFound, Conflict)
 Answers = list[Reported | PorchError]
 
 
@@ -56,9 +57,7 @@ def _of_one(
         if verb == "cancel":
             return porch.cancel(who, decisions, pipeline=pipeline, reason=reason)
         return porch.rerun(who, decisions, pipeline=pipeline, reason=reason, force=force)
-    except AWAY:
-        raise
-    except PorchError as refusal:
+    except REFUSALS as refusal:
         return [refusal] * len(chosen)
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from coordinator.errors import AccessDenied, BadRequest, MissingToken, PorchError
+from coordinator.errors import AccessDenied, BadRequest, MissingToken
 from coordinator.gateway.callers import Porch
 from coordinator.gateway.pages import acting, charts, refusals, render, shapes
 from coordinator.gateway.pages.session import (
@@ -140,9 +140,7 @@ def rerun_failures(
     who = _as_session(request, session)
     try:
         said = acting.rerun_failures(porch, who, pipeline, pattern, reason.strip() or None)
-    except acting.AWAY:
-        raise
-    except PorchError as refusal:
+    except acting.REFUSALS as refusal:
         said = Said("bad", "Nothing was re-run", (str(refusal),))
     return render.go_to(request, page_path(back), session, said)
 

@@ -11,6 +11,7 @@ from coordinator.errors import BadRequest
 from coordinator.gateway.pages.session import Said, Tone
 from coordinator.gateway.pages.words import tasks as so_many
 from coordinator.model import Event, Task
+from coordinator.naming import may_be_a_name
 from coordinator.overview import Counts
 from coordinator.status import HELD, TRANSITIONS, Status
 
@@ -47,6 +48,7 @@ class Chosen:
             or type(chosen.attempt) is not int
             or not 0 <= chosen.attempt < 2**31
             or not all(isinstance(text, str) for text in (pipeline, version, task_input_id))
+            or not may_be_a_name(pipeline + version + task_input_id)
         ):
             raise BadRequest("the form names a task in a way that no page writes", "load it again")
         return chosen

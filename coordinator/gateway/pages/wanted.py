@@ -20,7 +20,6 @@ KINDS: dict[Kind, str] = {
     "recent_failures": "Recent failures",
 }
 HOURS = {24: "24 hours", 24 * 7: "7 days", 24 * 30: "30 days"}
-_LONGEST_TEXT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +76,11 @@ def wanted(query: Mapping[str, str]) -> Wanted:
             f'the chart does not know "{hours[:40]}" hours',
             f"it knows {', '.join(str(known) for known in HOURS)}",
         )
-    text = given.get("text")
-    if text is not None and len(text) > _LONGEST_TEXT:
-        raise BadRequest(
-            f"the text to look for has {len(text)} characters", f"give at most {_LONGEST_TEXT}"
-        )
     view = View(
         kind=next(known for known in KINDS if known == kind),
         pipeline=given.get("pipeline"),
         status=Status(status) if status else None,
-        text=text,
+        text=given.get("text"),
     )
     return Wanted(view, given.get("after"), int(hours))
 
