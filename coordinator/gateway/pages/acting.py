@@ -69,11 +69,12 @@ def rerun_failures(
     after, until = 0, time.monotonic() + _SECONDS
     while True:
         batch = porch.failures(who, pipeline, pattern, after=after, limit=_BATCH)
-        if not batch:
+        if batch:
+            decisions = [_decision(task) for task in batch]
+            answers += porch.rerun(who, decisions, pipeline=pipeline, reason=reason)
+            after = batch[-1].task_id
+        if len(batch) < _BATCH:
             break
-        decisions = [_decision(task) for task in batch]
-        answers += porch.rerun(who, decisions, pipeline=pipeline, reason=reason)
-        after = batch[-1].task_id
         if time.monotonic() > until:
             said = told("rerun", *_counted(answers))
             return Said("mixed", f"{said.text} so far; the group has more", said.lines)

@@ -1,0 +1,82 @@
+"""What operators do to many tasks at once, while others are at work on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coordinator.gateway.pages import acting
+from coordinator.gateway.pages.session import Said
+from coordinator.model import Task
+from coordinator.requests import Caller, Decision, Name, Report, Seen
+from coordinator.service import Coordinator
+from coordinator.status import Status
+from tests.factories import caller, definitions, pipeline, submit
+
+
+class Busy(Coordinator):
+    """Between a look at a group and the re-run of it, somebody else takes its first task on."""
+
+    def failures(self, caller: Caller, *names: str, **options: Any) -> list[Task]:
+        found = super().failures(caller, *names, **options)
+        for task in found[:1]:
+            seen = Seen(task.status, task.attempt)
+            self.rerun(_again(caller), [Decision(Name(task.task_input_id), seen)])
+            self.claim(_again(caller), 1)
+        return found
+
+
+def _again(who: Caller) -> Caller:
+    return caller(who.secret)
+
+
+def failed(porch: Coordinator, secret: str, n: int) -> None:
+    submit(porch, secret, definitions(n))
+    porch.update(
+        caller(secret),
+        [
+            Report(Name(task.task_input_id, attempt=task.attempt), Status.FAILED, "disk full")
+            for task in porch.claim(caller(secret), n)
+        ],
+    )
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acting, "_BATCH", 2)
+
+
+def _group(porch: Coordinator, secret: str) -> str:
+    (group,) = porch.failure_groups(caller(secret))
+    return group.pattern
+
+
+def test_a_group_is_run_again_batch_by_batch(porch: Coordinator, small_batches: None) -> None:
+    name, secret = pipeline(porch)
+    failed(porch, secret, 5)
+    said = acting.rerun_failures(porch, caller(secret), name, _group(porch, secret), None)
+    assert said == Said("good", "5 tasks re-run")
+    assert porch.failure_groups(caller(secret)) == []
+
+
+def test_what_others_have_taken_on_is_left_to_them(porch: Coordinator) -> None:
+    name, secret = pipeline(porch)
+    failed(porch, secret, 4)
+    busy = Busy(porch.ledger)
+    said = acting.rerun_failures(busy, caller(secret), name, _group(porch, secret), None)
+    assert (said.kind, said.text) == ("mixed", "3 tasks re-run; 1 task refused")
+    assert all(line.startswith("status_changed: ") for line in said.lines)
+
+
+def test_a_group_too_large_for_one_request_says_that_there_is_more(
+    porch: Coordinator, small_batches: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "_SECONDS", -1.0)
+    name, secret = pipeline(porch)
+    failed(porch, secret, 3)
+    pattern = _group(porch, secret)
+    first = acting.rerun_failures(porch, caller(secret), name, pattern, None)
+    assert first == Said("mixed", "2 tasks re-run so far; the group has more")
+    second = acting.rerun_failures(porch, caller(secret), name, pattern, None)
+    assert second == Said("good", "1 task re-run")
