@@ -39,9 +39,9 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.porch = porch
+    app.mount("/page/static", StaticFiles(directory=render.STATIC))
     for part in (pipelines, versions, tasks, health, v2, routes):
         app.include_router(part.router)
-    app.mount("/page/static", StaticFiles(directory=render.STATIC))
     app.add_middleware(BoundedBodies, but=v2.STREAMED)
     app.add_middleware(WithoutTrailingSlash)
     app.add_middleware(SecurityHeaders)
