@@ -54,3 +54,14 @@ def test_every_status_of_a_reply_is_told_with_its_shape(
     assert OPERATIONS[operation] <= {int(status) for status in replies}
     for reply in replies.values():
         assert reply["content"]["application/json"]["schema"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
+def test_a_slash_at_the_end_makes_no_difference(
+    anybody: httpx.Client, operation: tuple[str, str]
+) -> None:
+    method, path = operation
+    bare, slashed = (anybody.request(method, path + end) for end in ("", "/"))
+    assert (slashed.status_code, slashed.text) == (bare.status_code, bare.text)
+    assert not slashed.is_redirect
+    assert slashed.json() != {"detail": "Not Found"}

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from config.ports import free_port
+from tests.gateway.alone import gateway_alone
 from tests.gateway.npg import full, sparse, submitted
-from tests.house import House, User, environment, wait_until
+from tests.house import House, User
 
 
 @pytest.fixture(scope="module")
 def closed(house: House) -> Iterator[str]:
     """The URL of a second gateway of the house, which asks everybody for a token."""
-    port = free_port()
-    settings = {
-        "PORCH_DATABASE_URL": house.ready["database_url"],
-        "PORCH_READS_NEED_TOKEN": "true",
-        "PORCH_GATEWAY_PORT": str(port),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "config", "gateway"], env=environment(settings)
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: _answers(url), what="the second gateway answers")
+    with gateway_alone(house.ready["database_url"], PORCH_READS_NEED_TOKEN="true") as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/live").is_success
-    except httpx.TransportError:
-        return False
 
 
 PATHS = ["/pipelines", "/pipelines/x", "/versions/x", "/tasks", "/tasks?pipeline_name=x"]
