@@ -12,12 +12,14 @@ from __future__ import annotations
 from sqlalchemy import text
 
 #: What the planner should know: the pages that matter are in memory; to compile such statements
-#: takes longer than to run them; to sort all of a pipeline by parts is no way to its newest task.
+#: takes longer than to run them; and where an index has the order, to sort all of a pipeline, or
+#: parts of it, is no way to its newest task.
 SETTINGS = (
-    "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off; SET LOCAL enable_incremental_sort = off"
+    "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off; "
+    "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
 )
 
-#: How the claim began that holds a task.
+#: Held by a claim of longer ago than its pipeline's limit. No claim is older than its task.
 _LONG = """
             AND t.created_at < now() - make_interval(secs => (
                 SELECT l.seconds FROM unnest(CAST(:limited AS bigint[]), CAST(:limits AS float[]))
