@@ -21,8 +21,8 @@ from coordinator.errors import PorchError
 from coordinator.identity import Limits
 
 #: Names that other parts of porch read: the client's settings, and what ``porch drain`` sets for
-#: the commands it runs, which may well start a server command.
-ELSEWHERE = frozenset({"PORCH_TOKEN", "PORCH_TIMEOUT", "PORCH_TASK"})
+#: the commands it runs, which may well start a server command; and what scripts give to curl.
+ELSEWHERE = frozenset({"PORCH_TOKEN", "PORCH_TIMEOUT", "PORCH_TASK", "PORCH_GATEWAY_URL"})
 ELSEWHERE_PREFIX = "PORCH_INPUT_"
 
 #: Of all that Celery can speak: what workers are run on.

@@ -77,8 +77,8 @@ def up(settings: Settings, json_output: bool) -> None:
             with stop.interrupting():
                 upgrade(urls.database)
             new_token = _ensure_admin_token(urls, state)
-            _write_env_sh(urls, state)
             urls, gateway = _start_gateway(urls, settings, state, family)
+            _write_env_sh(urls, state)
             _start_celery(urls, state, family)
             health = f"{urls.gateway}/health/live"
             family.wait_until(gateway, lambda: _answers(health), _READY_SECONDS)
@@ -135,6 +135,7 @@ def _write_env_sh(urls: Urls, state: State) -> None:
         "PORCH_DATABASE_URL": urls.database,
         "PORCH_BROKER_URL": urls.broker,
         "PORCH_RESULT_URL": urls.result,
+        "PORCH_GATEWAY_URL": urls.gateway,
         "PORCH_TOKEN": state.admin_token.read_text().strip(),
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]

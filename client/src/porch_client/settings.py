@@ -18,6 +18,7 @@ _KNOWN = frozenset(
         "PORCH_STATE_DIR",
         "PORCH_MAX_INPUT_BYTES",
         "PORCH_READY_FILE",
+        "PORCH_GATEWAY_URL",
         "PORCH_GATEWAY_HOST",
         "PORCH_GATEWAY_PORT",
         "PORCH_READS_NEED_TOKEN",
