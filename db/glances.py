@@ -1,4 +1,5 @@
-"""The statements behind the overview. Each reads some thousand rows at most, by an index.
+"""The statements behind the overview. A page reads some thousand rows at most, by an index; counts
+read two indexes and no table; what happened when, the events of that time.
 
 Two habits keep the planner from a scan that is quick on paper only, whatever it knows of the table.
 An index is walked by comparing whole rows, ``(pipeline_id, task_id) < (...)``, and in its whole
@@ -126,15 +127,15 @@ STATUS_COUNTS = text(
 
 NOW = text("SELECT clock_timestamp()")
 
-#: What happened in each tick. An event does not know its pipeline.
+#: What happened in each tick. An event does not know its pipeline; how to find it is left to the
+#: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
 HAPPENED = text(
     """
     SELECT date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
         t.pipeline_id, count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'DONE') AS done,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
-    FROM porch.event e CROSS JOIN LATERAL (
-        SELECT t.pipeline_id FROM porch.task t WHERE t.task_id = e.task_id OFFSET 0) t
+    FROM porch.event e JOIN porch.task t USING (task_id)
     WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
         AND e.at >= :begin AND e.at < COALESCE(CAST(:end AS timestamptz), 'infinity')
     GROUP BY 1, 2
