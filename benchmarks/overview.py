@@ -3,8 +3,8 @@
     python -m benchmarks.overview [--tasks N] [--keep DIRECTORY] [--times N] [--unanalysed]
 
 Each question is put to a Coordinator that has just begun, and put to it again: what a large ledger
-has answered is remembered for a moment. Builds the ledger in servers of its own; with --keep, only
-where the directory does not exist yet.
+has answered is remembered for a moment. The table also tells how often a whole table was read.
+Builds the ledger in servers of its own; with --keep, only where the directory does not exist yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from benchmarks.million import make
 from config.embedded import embedded_servers
@@ -33,6 +33,11 @@ from db.engine import make_engine
 from db.migrate import upgrade
 
 ANYBODY = Caller(None, uuid4())
+_OTHERS = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'porch'")
+_SCANS = text(
+    "SELECT sum(seq_scan) FROM pg_stat_user_tables"
+    " WHERE schemaname = 'porch' AND relname IN ('task', 'event')"
+)
 BIG, SMALL, QUIET = "pipeline-01", "pipeline-20", "pipeline-30"
 
 
@@ -74,12 +79,14 @@ def build(url: str, tasks: int, *, vacuum: bool) -> None:
 
 def measure(url: str, times: int) -> None:
     """Each verb and each filter, several times; the table of how long they took."""
-    say(f"{'what':40} {'median':>8} {'worst':>8} {'again':>8}  answer")
-    say(f"{'':40} {'ms':>8} {'ms':>8} {'ms':>8}")
+    say(f"{'what':40} {'median':>8} {'worst':>8} {'again':>8} {'whole':>6}  answer")
+    say(f"{'':40} {'ms':>8} {'ms':>8} {'ms':>8} {'tables':>6}")
+    observer = create_engine(url, isolation_level="AUTOCOMMIT")
     for name, ask in questions().items():
         took: list[float] = []
         again: list[float] = []
         answer: object = None
+        before = whole_scans(observer)
         for _ in range(times):
             # One of its own: what another one remembers must not flatter.
             porch = make_coordinator(url, open_reads=True)
@@ -91,8 +98,16 @@ def measure(url: str, times: int) -> None:
             porch.ledger.engine.dispose()  # type: ignore[attr-defined]
         say(
             f"{name:40} {statistics.median(took):8.1f} {max(took):8.1f} "
-            f"{statistics.median(again):8.1f}  {answer}"
+            f"{statistics.median(again):8.1f} {whole_scans(observer) - before:6}  {answer}"
         )
+
+
+def whole_scans(engine: Engine) -> int:
+    """How often all of the tasks or events have been read, by sessions that have ended."""
+    with engine.connect() as connection:
+        while connection.execute(_OTHERS).scalar_one():
+            time.sleep(0.05)  # a session tells what it has done when it ends
+        return int(connection.execute(_SCANS).scalar_one())
 
 
 def questions() -> dict[str, Callable[[Coordinator], object]]:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from coordinator import access
 from coordinator.errors import BadRequest, TooLarge
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
@@ -158,7 +159,7 @@ class Overview(Lookup):
         who = self._onlooker(caller)
         _check(limit, MOST_FAILURES, "tasks at once")
         target = self._named(who, pipeline)
-        self._look(who, pipeline)
+        access.require_look(who, target)
         _holdable(pattern)
         found: list[Task] = []
         looked_to: int | None = after

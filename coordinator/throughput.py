@@ -15,7 +15,7 @@ from coordinator.views import TICK, Happened, Interval
 INTERVALS = 48
 #: Seconds after which no transaction is still to commit an event of that time. An import may; it is
 #: seen when the past is read again.
-SETTLED = 120
+SETTLED = 30
 REREAD = 600.0
 
 _TICK = timedelta(seconds=TICK)

@@ -1,4 +1,5 @@
-"""The statements behind the overview. Each reads some thousand rows at most, by an index.
+"""The statements behind the overview. A page reads some thousand rows at most, by an index; counts
+read two indexes and no table; what happened when, the events of that time.
 
 Two habits keep the planner from a scan that is quick on paper only, whatever it knows of the table.
 An index is walked by comparing whole rows, ``(pipeline_id, task_id) < (...)``, and in its whole
@@ -12,12 +13,14 @@ from __future__ import annotations
 from sqlalchemy import text
 
 #: What the planner should know: the pages that matter are in memory; to compile such statements
-#: takes longer than to run them; to sort all of a pipeline by parts is no way to its newest task.
+#: takes longer than to run them; and where an index has the order, to sort all of a pipeline, or
+#: parts of it, is no way to its newest task.
 SETTINGS = (
-    "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off; SET LOCAL enable_incremental_sort = off"
+    "SET LOCAL random_page_cost = 1.1; SET LOCAL jit = off; "
+    "SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
 )
 
-#: How the claim began that holds a task.
+#: Held by a claim of longer ago than its pipeline's limit. No claim is older than its task.
 _LONG = """
             AND t.created_at < now() - make_interval(secs => (
                 SELECT l.seconds FROM unnest(CAST(:limited AS bigint[]), CAST(:limits AS float[]))
@@ -124,15 +127,15 @@ STATUS_COUNTS = text(
 
 NOW = text("SELECT clock_timestamp()")
 
-#: What happened in each tick. An event does not know its pipeline.
+#: What happened in each tick. An event does not know its pipeline; how to find it is left to the
+#: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
 HAPPENED = text(
     """
     SELECT date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
         t.pipeline_id, count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'DONE') AS done,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
-    FROM porch.event e CROSS JOIN LATERAL (
-        SELECT t.pipeline_id FROM porch.task t WHERE t.task_id = e.task_id OFFSET 0) t
+    FROM porch.event e JOIN porch.task t USING (task_id)
     WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
         AND e.at >= :begin AND e.at < COALESCE(CAST(:end AS timestamptz), 'infinity')
     GROUP BY 1, 2

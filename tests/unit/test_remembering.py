@@ -8,7 +8,7 @@ from threading import Barrier, Thread
 import pytest
 
 from coordinator.remembering import Remembered
-from coordinator.throughput import Throughput, intervals
+from coordinator.throughput import SETTLED, Throughput, intervals
 from coordinator.views import Happened
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -95,15 +95,15 @@ def submitted(throughput: Throughput, past: Past, hours: int = 24) -> list[int]:
 
 class TestThePast:
     def test_is_read_once_and_then_what_is_new(self) -> None:
-        past, throughput = Past(), Throughput()
+        past, throughput, settled = Past(), Throughput(), timedelta(seconds=SETTLED)
         for later in (0, 7, 55):
             past.time = NOON + later * MINUTE
             past.read.clear()
             counts = submitted(throughput, past)
             assert counts == [30] * 47 + [(later % 30) or 0]
         assert past.read == [
-            (NOON + 5 * MINUTE, NOON + 53 * MINUTE),
-            (NOON + 53 * MINUTE, None),
+            (NOON + 7 * MINUTE - settled, NOON + 55 * MINUTE - settled),
+            (NOON + 55 * MINUTE - settled, None),
         ]
 
     def test_further_back_is_read_when_somebody_asks(self) -> None:
