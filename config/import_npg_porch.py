@@ -11,7 +11,14 @@ from typing import TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from coordinator.errors import BadInput
 from coordinator.identity import Limits
@@ -89,12 +96,12 @@ def _progress(source: NpgPorch) -> Iterator[Told]:
                TimeRemainingColumn())  # fmt: skip
     total = source.counts()["task"]
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        known: dict[str, object] = {}
+        known: dict[str, TaskID] = {}
 
         def tell(what: str, tasks: int) -> None:
-            bar = known.setdefault(what, None) or bars.add_task(what, total=total)
-            known[what] = bar
-            bars.update(bar, completed=tasks)  # type: ignore[arg-type]
+            if what not in known:
+                known[what] = bars.add_task(what, total=total)
+            bars.update(known[what], completed=tasks)
 
         yield tell
 

@@ -24,7 +24,10 @@ from db.translate import translated
 
 _STAND_IN = "moved over from npg_porch: stands for tokens that are not here"
 
-_BOUNDS = text("SET LOCAL statement_timeout = '120s'")
+_BOUNDS = text("SET LOCAL statement_timeout = '120s'; SET LOCAL lock_timeout = '120s'")
+
+#: Any number that nothing else locks: imports at the same time take turns, batch by batch.
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(2025786723)")
 
 _PIPELINES = text("SELECT pipeline_id, name, uri, identity FROM porch.pipeline WHERE name = :name")
 
@@ -172,6 +175,8 @@ class Target:
             connection.execute(_BOUNDS)
             if self._dry_run:
                 connection.execute(text("SET TRANSACTION READ ONLY"))
+            else:
+                connection.execute(_TAKE_TURNS)
             yield Landing(connection, dry_run=self._dry_run)
 
 

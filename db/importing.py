@@ -80,7 +80,7 @@ def move_over(
             fit = import_.fit(task)
             if isinstance(fit, _Fit):
                 furthest.add(fit.key, furthest_first(fit.state), task.task_id)
-            if number % batch == 0:
+            if number % batch == 0 or number == account["task"].read:
                 progress("comparing inputs", number)
         done = 0
         for some in _batches(source.histories(), batch):

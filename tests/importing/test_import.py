@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -15,16 +20,19 @@ from sqlalchemy import create_engine, make_url, text
 from config.doctor import examine
 from config.import_npg_porch import as_text, import_npg_porch
 from coordinator.access import digest, new_secret
-from coordinator.errors import PorchError, RevokedToken
+from coordinator.errors import PorchError, RevokedToken, StatusChanged
 from coordinator.identity import Limits
 from coordinator.reconciliation import Reconciliation
 from coordinator.requests import Name, Policy, Report, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
+from db.engine import make_engine
+from db.importing import move_over
 from db.migrate import upgrade
+from db.npg_porch_source import opened
 from tests.databases import copy_of
 from tests.factories import admin, caller, rerun, submit
-from tests.house import run, start, wait_until
+from tests.house import BIN, environment, run, start, wait_until
 from tests.importing.npg_porch import BEGAN, LIVES, Old, changed
 
 WORKER, POWER, REVOKED, OTHER = (new_secret() for _ in range(4))
@@ -263,6 +271,36 @@ def _content(url: str) -> Any:
     )
 
 
+def test_two_imports_at_once_move_each_row_once(small: Old, database_url: str) -> None:
+    target = lived(small)
+    small.tasks(target, [({"n": n}, "DONE", LIVES["DONE"]) for n in range(300)], 999)
+    with ThreadPoolExecutor() as pool:
+        told = list(pool.map(lambda _: move(small.url, database_url), range(2)))
+    for name in ("pipeline", "version", "token", "task", "event"):
+        tables = [account["tables"][name] for account in told]
+        assert sum(table["written"] for table in tables) == tables[0]["read"]
+    assert sum(account["tables"]["token"]["added"] for account in told) == 1
+    assert examine(database_url).healthy
+
+
+def test_a_terminal_sees_it_advance(small: Old, database_url: str) -> None:
+    lived(small)
+    ours, theirs = pty.openpty()
+    argv = [str(BIN / "porch-server"), "import-npg-porch", "--from", small.url, "--batch", "2"]
+    env = environment({"PORCH_DATABASE_URL": pg(database_url), "TERM": "xterm"})
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # how Linux tells the end of a terminal
+            while some := os.read(ours, 4096):
+                said += some
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"moving tasks" in said
+    assert b"6/6" in said
+    assert b"Traceback" not in said
+
+
 def test_inputs_that_are_one_definition_here(small: Old, database_url: str) -> None:
     target = lived(small)
     small.task(target, {"x": 1}, "PENDING", ["Created"], 1)
@@ -375,6 +413,42 @@ def test_what_npg_porch_does_after_the_import_is_told(small: Old, database_url: 
     }
     assert told["adds_up"]
     assert told["tables"]["token"]["written"] == 1  # revoked there since, and so here
+    assert examine(database_url).healthy
+
+
+def test_a_schema_between_the_releases(tmp_path: Path, database_url: str) -> None:
+    """Its first migration to 3.0 has run, the second, which drops what is obsolete, has not."""
+    old = Old(f"sqlite:///{tmp_path / 'my porch%.db'}", "3.0")
+    target = old.pipeline("iseq", "2.0", "3.0")
+    with old.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE pipeline ADD COLUMN version varchar"))
+        connection.execute(text("ALTER TABLE task ADD COLUMN pipeline_id integer"))
+        connection.execute(text("UPDATE pipeline SET version = '2.0'"))
+    for n, pointer in enumerate([target, target + 1, None]):
+        old.task(pointer, {"n": n}, "DONE", LIVES["DONE"], 1)
+    with old.engine.begin() as connection:
+        connection.execute(text("UPDATE task SET pipeline_id = 1"))
+    old.close()
+    told = move(old.url, database_url)
+    assert (told["adds_up"], told["tables"]["version"]["read"]) == (True, 2)
+    assert [row["version"] for row in everything(database_url)["task"]] == ["2.0", "3.0", "2.0"]
+
+
+def test_a_change_of_policy_meanwhile_stops_it(
+    small: Old, database_url: str, porch: Coordinator
+) -> None:
+    lived(small)
+    move(small.url, database_url)
+    boss = caller(admin(porch))
+
+    def change(_what: str, _tasks: int) -> None:
+        porch.set_policy(boss, "iseq", Policy(identity="pipeline"))
+
+    engine = make_engine(database_url)
+    with opened(small.url, "", ZoneInfo("UTC")) as source, pytest.raises(StatusChanged):
+        move_over(source, engine, Limits(), Reconciliation(False), batch=3, progress=change)
+    engine.dispose()
+    assert move(small.url, database_url)["tables"]["task"]["already_here"] == 6
     assert examine(database_url).healthy
 
 
