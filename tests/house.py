@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 
 from porch_client.client import Porch
 from porch_client.model import Event, Registered
 from tests.factories import unique
 
 BIN = Path(sys.executable).parent
+
+
+def needs(*programs: str) -> str:
+    """The path of the first of these programs that is here; skips, or fails in CI, if none is."""
+    found = next(filter(None, map(shutil.which, programs)), None)
+    if found is None:
+        missing = f"this machine has no {programs[0]}: apt-get install {programs[0]}"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    return found
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:

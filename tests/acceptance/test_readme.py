@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import House, environment
+from tests.house import House, environment, needs
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,6 +34,7 @@ def newcomer(
     scratch: Callable[[str], Path],
 ) -> subprocess.CompletedProcess[str]:
     """What a shell says to all blocks, one after the other, in an empty directory."""
+    needs("curl")
     here = scratch("newcomer")
     with House(here / "porch-state") as house:
         script = here / "typed.sh"

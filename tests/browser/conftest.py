@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.house import House, User
+from tests.house import House, User, needs
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 #: It talks to nobody but the page that a test opens.
@@ -25,10 +23,7 @@ _SECONDS = 15
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium with a profile of its own, which goes with it."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if found is None:
-        missing = "there is no chromium on this machine: apt-get install chromium"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    found = needs("chromium", "chromium-browser")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield chromium

@@ -7,12 +7,13 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.house import House, environment
+from tests.house import House, environment, needs
 
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 
 
 def test_every_line_of_the_page_does_what_it_says(house: House, tmp_path: Path) -> None:
+    needs("curl")
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     script = tmp_path / "typed.sh"
     # What curl writes has no line of its own.

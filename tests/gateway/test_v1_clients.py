@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from tests.factories import unique
-from tests.house import House, environment
+from tests.house import House, environment, needs
 
 
 class Polite:
@@ -101,6 +101,7 @@ curl --silent "$URL/tasks?pipeline_name=$NAME"
 
 
 def test_a_client_in_bash_and_curl(house: House, tmp_path: Path) -> None:
+    needs("curl")
     name = unique("curl")
     pipeline = {"name": name, "uri": "https://example.org/p", "version": "1.0"}
     done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import unique
-from tests.house import House, environment
+from tests.house import House, environment, needs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "npg_porch.md").read_text()
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,6 +20,7 @@ NAME = "my-first-pipeline"
 @pytest.fixture(scope="module")
 def said(house: House, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each block prints. The pipeline's name is one of the test's own."""
+    needs("curl")
     name = unique(NAME)
     typed = "".join(f"{block}echo\necho '## end'\n" for block in BLOCK.findall(PAGE))
     done = subprocess.run(
