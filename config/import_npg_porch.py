@@ -26,7 +26,8 @@ from coordinator.reconciliation import Account, Reconciliation
 from db.engine import make_engine
 from db.importing import Progress as Told
 from db.importing import move_over
-from db.npg_porch_source import NpgPorch, opened
+from db.npg_porch_opening import opened
+from db.npg_porch_source import NpgPorch
 
 
 def import_npg_porch(

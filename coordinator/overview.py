@@ -170,6 +170,11 @@ class Overview(Lookup):
             found += tasks
         return found
 
+    def look_anew(self) -> None:
+        """Show what was changed just now: this process forgets counts, throughput and groups."""
+        for kept in (self._counts, self._happened, self._groups):
+            kept.forget()
+
     def _finished_runs(self) -> list[Runs]:
         return self._runs.get(None, lambda: self.ledger.run_times(RUNS))
 

@@ -35,3 +35,8 @@ class Remembered(Generic[T]):
             # From the beginning on: so old is what the answer says.
             self._kept[key] = (begin + min((end - begin) * self._times, self._most), answer)
             return answer
+
+    def forget(self) -> None:
+        """Work every answer out anew."""
+        with self._lock:
+            self._kept = {}

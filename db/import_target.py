@@ -17,6 +17,7 @@ from coordinator.errors import InternalError, PipelineExists, PorchError
 from coordinator.identity import Identified
 from coordinator.moving_over import Change, Path
 from coordinator.reconciliation import Reconciliation
+from db import import_statements as statements
 from db.import_tokens import Tokens
 from db.npg_porch_source import SourcePipeline, SourceToken
 from db.shape import behind
@@ -24,94 +25,6 @@ from db.translate import translated
 
 _STAND_IN = "moved over from npg_porch: stands for tokens that are not here"
 
-_BOUNDS = text("SET LOCAL statement_timeout = '120s'; SET LOCAL lock_timeout = '120s'")
-
-#: Any number that nothing else locks: imports at the same time take turns, batch by batch.
-_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(2025786723)")
-
-_PIPELINES = text("SELECT pipeline_id, name, uri, identity FROM porch.pipeline WHERE name = :name")
-
-_ADD_PIPELINE = text(
-    "INSERT INTO porch.pipeline (name, uri) VALUES (:name, :uri) RETURNING pipeline_id"
-)
-
-_VERSIONS = text("SELECT version FROM porch.version WHERE pipeline_id = :pipeline_id")
-
-_ADD_VERSION = text("INSERT INTO porch.version (pipeline_id, version) VALUES (:pipeline_id, :v)")
-
-_TOKEN = text("SELECT token_id, pipeline_id, revoked_at FROM porch.token WHERE digest = :digest")
-
-_ADD_TOKEN = text(
-    """
-    INSERT INTO porch.token (digest, pipeline_id, description, created_at, revoked_at)
-    VALUES (:digest, :pipeline_id, :description, COALESCE(:issued, now()), :revoked)
-    RETURNING token_id
-    """
-)
-
-_REVOKE = text("UPDATE porch.token SET revoked_at = :at WHERE token_id = :token_id")
-
-#: FOR KEY SHARE holds off a change of the policy until the commit, and nothing else.
-_POLICIES = text(
-    """
-    SELECT pipeline_id, identity FROM porch.pipeline
-    WHERE pipeline_id = ANY (CAST(:ids AS bigint[])) ORDER BY pipeline_id FOR KEY SHARE
-    """
-)
-
-_KNOWN = text(
-    """
-    SELECT t.task_id, t.pipeline_id, t.scope, t.task_input_id
-    FROM unnest(CAST(:pipelines AS bigint[]), CAST(:scopes AS text[]), CAST(:keys AS bytea[]))
-            AS g (pipeline_id, scope, task_input_id)
-        JOIN porch.task t USING (pipeline_id, scope, task_input_id)
-    """
-)
-
-_REQUESTS = text(
-    """
-    SELECT task_id, request_id FROM porch.event WHERE task_id = ANY (CAST(:ids AS bigint[]))
-    """
-)
-
-#: As SUBMIT does: numbers in the order given, which is that of the claim queue, rows in the order
-#: of the keys, so that it deadlocks with no submission.
-_ADD_TASKS = text(
-    """
-    WITH given AS MATERIALIZED (
-        SELECT nextval('porch.task_task_id_seq') AS task_id, g.*
-        FROM unnest(CAST(:pipelines AS bigint[]), CAST(:versions AS text[]),
-            CAST(:scopes AS text[]), CAST(:keys AS bytea[]), CAST(:inputs AS json[]),
-            CAST(:statuses AS text[]), CAST(:attempts AS integer[]),
-            CAST(:created AS timestamptz[]), CAST(:updated AS timestamptz[]))
-            AS g (pipeline_id, version, scope, task_input_id, task_input, status, attempt,
-                created_at, updated_at)
-    )
-    INSERT INTO porch.task (task_id, pipeline_id, version, scope, task_input_id, task_input,
-        status, attempt, created_at, updated_at)
-    OVERRIDING SYSTEM VALUE
-    SELECT task_id, pipeline_id, version, scope, task_input_id, task_input,
-        status, attempt, created_at, updated_at
-    FROM given ORDER BY pipeline_id, task_input_id, scope
-    ON CONFLICT ON CONSTRAINT task_once_key DO NOTHING
-    RETURNING task_id, pipeline_id, scope, task_input_id
-    """
-)
-
-_ADD_CLAIMS = text(
-    """
-    INSERT INTO porch.claim (pipeline_id, request_id, claimed_at)
-    SELECT * FROM unnest(CAST(:pipelines AS bigint[]), CAST(:requests AS uuid[]),
-        CAST(:times AS timestamptz[]))
-    ON CONFLICT ON CONSTRAINT claim_pkey DO NOTHING
-    """
-)
-
-#: Lines are numbered as they come, which is the order in which events of a task happened.
-_COPY_EVENTS = """
-    COPY porch.event (task_id, at, from_status, to_status, attempt, token_id, request_id, message)
-    FROM STDIN
-"""
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 Key = tuple[int | None, str, bytes]
@@ -172,11 +85,11 @@ class Target:
     def transaction(self) -> Iterator[Landing]:
         """One transaction; nothing is written in it in a dry run."""
         with _ours(), translated(), self._engine.begin() as connection:
-            connection.execute(_BOUNDS)
+            connection.execute(statements.BOUNDS)
             if self._dry_run:
                 connection.execute(text("SET TRANSACTION READ ONLY"))
             else:
-                connection.execute(_TAKE_TURNS)
+                connection.execute(statements.TAKE_TURNS)
             yield Landing(connection, dry_run=self._dry_run)
 
 
@@ -200,7 +113,7 @@ class Landing:
         self, pipelines: Sequence[SourcePipeline], account: Reconciliation
     ) -> dict[int, Place]:
         """Write pipelines and versions that are not here yet. Raises PipelineExists."""
-        known = {p.name: self._first(_PIPELINES, name=p.name) for p in pipelines}
+        known = {p.name: self._first(statements.PIPELINES, name=p.name) for p in pipelines}
         for pipeline in pipelines:
             there = known[pipeline.name]
             if there is not None and there.uri != pipeline.uri:
@@ -216,30 +129,30 @@ class Landing:
     ) -> Place:
         if known is None:
             account["pipeline"].written += 1
-            new = self._write(_ADD_PIPELINE, name=pipeline.name, uri=pipeline.uri)
+            new = self._write(statements.ADD_PIPELINE, name=pipeline.name, uri=pipeline.uri)
             place = Place(pipeline.pipeline_id, pipeline.name, new, "version")
         else:
             account["pipeline"].here += 1
             place = Place(pipeline.pipeline_id, pipeline.name, known.pipeline_id, known.identity)
         values = {"pipeline_id": place.pipeline_id}
-        there = {row.version for row in self._connection.execute(_VERSIONS, values)}
+        there = {row.version for row in self._connection.execute(statements.VERSIONS, values)}
         for version in pipeline.versions:
             if version in there:
                 account["version"].here += 1
             else:
                 account["version"].written += 1
                 if not self._dry_run:
-                    self._connection.execute(_ADD_VERSION, {**values, "v": version})
+                    self._connection.execute(statements.ADD_VERSION, {**values, "v": version})
         return place
 
     def token(self, digest: bytes) -> Row[Any] | None:
         """The token of this digest."""
-        return self._first(_TOKEN, digest=digest)
+        return self._first(statements.TOKEN, digest=digest)
 
     def add_token(self, token: SourceToken, digest: bytes, pipeline_id: int | None) -> int:
         """Write a token; its number."""
         number = self._write(
-            _ADD_TOKEN,
+            statements.ADD_TOKEN,
             digest=digest,
             pipeline_id=pipeline_id,
             description=token.description,
@@ -251,7 +164,7 @@ class Landing:
     def revoke(self, token_id: int, at: datetime) -> None:
         """Revoke a token as it was revoked there."""
         if not self._dry_run:
-            self._connection.execute(_REVOKE, {"token_id": token_id, "at": at})
+            self._connection.execute(statements.REVOKE, {"token_id": token_id, "at": at})
 
     def stand_in(self, place: Place) -> tuple[int, bool]:
         """The token that stands for those that are not here, and whether it was made now.
@@ -271,7 +184,7 @@ class Landing:
         by_id = {place.pipeline_id: place for place in places if place.pipeline_id is not None}
         if self._dry_run:
             return []
-        rows = self._connection.execute(_POLICIES, {"ids": list(by_id)})
+        rows = self._connection.execute(statements.POLICIES, {"ids": list(by_id)})
         return [
             by_id[row.pipeline_id].name
             for row in rows
@@ -283,10 +196,10 @@ class Landing:
         places = [a for a in arrivals if a.place.pipeline_id is not None]
         if not places:
             return {}
-        rows = self._connection.execute(_KNOWN, _keys(places)).all()
+        rows = self._connection.execute(statements.KNOWN, _keys(places)).all()
         requests: dict[int, set[object]] = {row.task_id: set() for row in rows}
         if rows:
-            for row in self._connection.execute(_REQUESTS, {"ids": list(requests)}):
+            for row in self._connection.execute(statements.REQUESTS, {"ids": list(requests)}):
                 requests[row.task_id].add(row.request_id)
         return {_key(row): requests[row.task_id] for row in rows}
 
@@ -304,7 +217,7 @@ class Landing:
             "created": [a.created for a in arrivals],
             "updated": [a.path.steps[-1].at for a in arrivals],
         }
-        rows = self._connection.execute(_ADD_TASKS, values).all()
+        rows = self._connection.execute(statements.ADD_TASKS, values).all()
         numbers = {_key(row): row.task_id for row in rows}
         lines = StringIO()
         claims: dict[str, list[Any]] = {"pipelines": [], "requests": [], "times": []}
@@ -321,9 +234,9 @@ class Landing:
                     claims["requests"].append(str(step.request_id))
                     claims["times"].append(step.at)
         lines.seek(0)
-        self._connection.execute(_ADD_CLAIMS, claims)
+        self._connection.execute(statements.ADD_CLAIMS, claims)
         with closing(self._connection.connection.cursor()) as cursor:
-            cursor.copy_expert(_COPY_EVENTS, lines)
+            cursor.copy_expert(statements.COPY_EVENTS, lines)
         return set(numbers)
 
     def _first(self, statement: Any, **values: Any) -> Row[Any] | None:

@@ -29,7 +29,7 @@ from coordinator.status import Status
 from db.engine import make_engine
 from db.importing import move_over
 from db.migrate import upgrade
-from db.npg_porch_source import opened
+from db.npg_porch_opening import opened
 from tests.databases import copy_of
 from tests.factories import admin, caller, rerun, submit
 from tests.house import BIN, environment, run, start, wait_until

@@ -18,7 +18,14 @@ from coordinator.gateway.pages.session import (
     refuse_other_sites,
     require_proof,
 )
-from coordinator.gateway.pages.shapes import Chosen, attempts, tiles, told, verbs_for
+from coordinator.gateway.pages.shapes import (
+    Chosen,
+    attempts,
+    is_partly_grouped,
+    tiles,
+    told,
+    verbs_for,
+)
 from coordinator.gateway.pages.wanted import task_href, wanted
 from coordinator.model import Event
 from coordinator.overview import Counts, Interval, RunTimes, View
@@ -193,6 +200,12 @@ def test_tiles_count_one_pipeline_or_all() -> None:
     both = {tile.status: tile.tasks for tile in tiles(counts, None)}
     assert (both[Status.DONE], both[Status.FAILED], both[Status.PENDING]) == (5, 1, 0)
     assert {t.status: t.tasks for t in tiles(counts, "a")}[Status.DONE] == 2
+
+
+def test_more_failures_than_are_compared_are_known_as_such() -> None:
+    few, many = ([Counts("a", {Status.FAILED: n, Status.DONE: 10**6})] for n in (4_000, 4_001))
+    assert not is_partly_grouped(tiles(few, None))
+    assert is_partly_grouped(tiles(many, None))
 
 
 def test_events_tell_the_attempts() -> None:

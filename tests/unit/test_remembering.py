@@ -123,3 +123,10 @@ class TestThePast:
         monkeypatch.setattr("coordinator.throughput.REREAD", -1.0)
         submitted(throughput, past, 1)
         assert past.read[0][0] == NOON - timedelta(minutes=50)
+
+    def test_is_worked_out_anew_once_it_is_forgotten(self) -> None:
+        kept: Remembered[int] = Remembered(times=1e9)
+        asked = iter([1, 2])
+        kept.get(None, lambda: next(asked))
+        kept.forget()
+        assert kept.get(None, lambda: next(asked)) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from coordinator.errors import BadInput, Conflict, Forbidden, NotFound, PorchError
@@ -36,6 +37,7 @@ def act(
     answers: Answers = []
     for pipeline, of_it in groupby(sorted(chosen, key=lambda c: c.pipeline), lambda c: c.pipeline):
         answers += _of_one(porch, who, verb, pipeline, list(of_it), reason, force)
+    porch.look_anew()
     return told(verb, *_counted(answers))
 
 
@@ -67,20 +69,25 @@ def rerun_failures(
     """Re-run a whole group of failures, batch by batch."""
     answers: Answers = []
     after, until = 0, time.monotonic() + _SECONDS
-    while True:
+    more = True
+    while more:
         batch = porch.failures(who, pipeline, pattern, after=after, limit=_BATCH)
         if batch:
             decisions = [_decision(task) for task in batch]
             answers += porch.rerun(who, decisions, pipeline=pipeline, reason=reason)
             after = batch[-1].task_id
-        if len(batch) < _BATCH:
-            break
+        more = len(batch) == _BATCH
         if time.monotonic() > until:
-            said = told("rerun", *_counted(answers))
-            return Said("mixed", f"{said.text} so far; the group has more", said.lines)
+            break
+    porch.look_anew()
     if not answers:
         return Said("mixed", "No task is left in this group", ("Somebody may have been faster",))
-    return told("rerun", *_counted(answers))
+    said = told("rerun", *_counted(answers))
+    return (
+        replace(said, kind="mixed", text=f"{said.text} so far; the group has more")
+        if more
+        else said
+    )
 
 
 def _decision(task: Task) -> Decision:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from coordinator.gateway.pages import charts, shapes, wanted, words
 from coordinator.gateway.pages.session import Said, Session
+from coordinator.overview import GROUPED
 from coordinator.status import Status
 
 STATIC = Path(__file__).parent / "static"
@@ -47,6 +48,7 @@ def _environment() -> Environment:
         all_hours=wanted.HOURS,
         verbs=shapes.VERBS,
         chart=charts,
+        most_grouped=GROUPED,
         # A browser keeps what it has loaded: other content has another address.
         style=f"/page/static/porch.css?{_version('porch.css')}",
         script=f"/page/static/porch.js?{_version('porch.js')}",

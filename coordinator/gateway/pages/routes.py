@@ -68,6 +68,7 @@ def overview(request: Request, porch: Porch) -> Response:
     asked = wanted(request.query_params)
     who, view = _reader(request, porch), asked.view
     counts = porch.counts(who)
+    tiles = shapes.tiles(counts, view.pipeline)
     return render.page(
         request,
         "overview.html",
@@ -77,12 +78,13 @@ def overview(request: Request, porch: Porch) -> Response:
         found=porch.page(who, view, after=asked.after, limit=_ROWS),
         chosen=shapes.Chosen.of,
         counts=counts,
-        tiles=shapes.tiles(counts, view.pipeline),
+        tiles=tiles,
         throughput=charts.throughput(
             porch.throughput(who, pipeline=view.pipeline, hours=asked.hours)
         ),
         run_times=charts.run_times(porch.run_times(who)),
         groups=porch.failure_groups(who, pipeline=view.pipeline),
+        partly=shapes.is_partly_grouped(tiles),
     )
 
 

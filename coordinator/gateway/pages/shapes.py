@@ -12,7 +12,7 @@ from coordinator.gateway.pages.session import Said, Tone
 from coordinator.gateway.pages.words import tasks as so_many
 from coordinator.model import Event, Task
 from coordinator.naming import may_be_a_name
-from coordinator.overview import Counts
+from coordinator.overview import GROUPED, Counts
 from coordinator.status import HELD, TRANSITIONS, Status
 
 #: What an operator may do, and what the button says.
@@ -79,6 +79,11 @@ def tiles(counts: Iterable[Counts], pipeline: str | None) -> list[Tile]:
     """Each status with its tasks, of one pipeline or of all."""
     chosen = [c.counts for c in counts if pipeline in (None, c.pipeline)]
     return [Tile(status, sum(c.get(status, 0) for c in chosen)) for status in Status]
+
+
+def is_partly_grouped(shown: Iterable[Tile]) -> bool:
+    """Whether there are more failures than are compared for the groups."""
+    return any(tile.status is Status.FAILED and tile.tasks > GROUPED for tile in shown)
 
 
 @dataclass(frozen=True, slots=True)
