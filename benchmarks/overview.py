@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -51,15 +51,22 @@ def main() -> None:
         "--unanalysed", action="store_true", help="as if no vacuum had ever come by (new ledger)"
     )
     given = parser.parse_args()
+    with ledger(given.keep, given.tasks, vacuum=not given.unanalysed) as url:
+        measure(url, given.times)
+
+
+@contextlib.contextmanager
+def ledger(keep: Path | None, tasks: int, *, vacuum: bool = True) -> Iterator[str]:
+    """The URL of a ledger with so many tasks, in a folder that is kept or removed."""
     with contextlib.ExitStack() as stack:
-        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
         is_new = not folder.exists()
-        if given.keep is None:
+        if keep is None:
             stack.callback(remove_state_dir, folder)
         urls = stack.enter_context(embedded_servers(folder))
         if is_new:
-            build(urls.database_url, given.tasks, vacuum=not given.unanalysed)
-        measure(urls.database_url, given.times)
+            build(urls.database_url, tasks, vacuum=vacuum)
+        yield urls.database_url
 
 
 def build(url: str, tasks: int, *, vacuum: bool) -> None:

@@ -2,27 +2,23 @@
 
     python -m benchmarks.page [--tasks N] [--keep DIRECTORY] [--times N]
 
-"cold": the first answer of a gateway that has just been started, which remembers nothing. Fails if any
-other median is 300 ms or more. Builds the ledger in servers of its own; with --keep, only where the
-directory does not exist yet.
+"cold": the first answer of a gateway that has just been started, which remembers nothing. Fails if
+any other median is 300 ms or more. Builds the ledger in servers of its own; with --keep, only where
+the directory does not exist yet.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import httpx
 
 from benchmarks.gateway_stream import gateway
-from benchmarks.overview import BIG, SMALL, build, say
-from config.embedded import embedded_servers
-from config.server_home import remove_state_dir
+from benchmarks.overview import BIG, SMALL, ledger, say
 
 MOST_MS = 300
 
@@ -49,15 +45,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=15)
     parser.add_argument("--keep", type=Path, help="where the ledger is, or will be, kept")
     given = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
-        is_new = not folder.exists()
-        if given.keep is None:
-            stack.callback(remove_state_dir, folder)
-        urls = stack.enter_context(embedded_servers(folder))
-        if is_new:
-            build(urls.database_url, given.tasks, vacuum=True)
-        slow = measure(urls.database_url, given.times)
+    with ledger(given.keep, given.tasks) as url:
+        slow = measure(url, given.times)
     sys.exit(f"{MOST_MS} ms or more: {', '.join(slow)}" if slow else 0)
 
 
