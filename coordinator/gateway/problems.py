@@ -24,6 +24,7 @@ from coordinator.errors import (
     TooLarge,
     TooSlow,
 )
+from coordinator.gateway.headers import headers_of
 
 logger = logging.getLogger(__name__)
 
@@ -136,4 +137,7 @@ def on_defect(request: Request, error: Exception) -> JSONResponse:
     """Reply to a defect of ours: the log has the details, the caller gets none of them."""
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     ours = InternalError("the gateway failed on this request", "its log has the details")
-    return problem(ours) if is_v2(request) else detail(ours)
+    reply = problem(ours) if is_v2(request) else detail(ours)
+    # Made outside of all middleware, which would have added them.
+    reply.headers.update(headers_of(request.url.path))
+    return reply

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi import Request
 
 from coordinator.errors import BadRequest, Forbidden
 from coordinator.gateway.headers import policy
@@ -27,6 +28,7 @@ from coordinator.gateway.pages.shapes import (
     verbs_for,
 )
 from coordinator.gateway.pages.wanted import task_href, wanted
+from coordinator.gateway.problems import on_defect
 from coordinator.model import Event
 from coordinator.overview import Counts, Interval, RunTimes, View
 from coordinator.status import Status
@@ -303,3 +305,12 @@ def test_pages_documents_and_replies_have_policies_of_their_own() -> None:
     assert "'unsafe-inline'" in policy("/docs")
     assert policy("/tasks") == policy("/api/v2/tasks") == policy("/health/live")
     assert "script-src" not in policy("/tasks")
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/api/v2/tasks"])
+def test_a_defect_tells_browsers_the_same(path: str) -> None:
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+    reply = on_defect(Request({**scope, "server": ("h", 80)}), RuntimeError("secret"))
+    assert reply.status_code == 500
+    assert reply.headers["content-security-policy"] == policy(path)
+    assert b"secret" not in reply.body
