@@ -21,7 +21,7 @@ import pytest
 from config.embedded import embedded_servers
 from config.lifeline import running
 from config.server_home import remove_state_dir
-from tests.house import BIN
+from tests.house import BIN, default_signals
 
 
 @pytest.fixture
@@ -216,6 +216,7 @@ def _up(state_dir: Path, *arguments: str, **environment: str) -> Iterator[subpro
             "PORCH_GATEWAY_PORT": "0",
             **environment,
         },
+        preexec_fn=default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
     ) as process:
         try:
             yield process
