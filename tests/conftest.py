@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,9 +23,12 @@ SCREENSHOTS = Path(__file__).parent / "browser" / "screenshots"
 SRA = Path(__file__).parents[2] / "shared" / "data" / "sra_runinfo_sars_cov_2_2020-06-01.csv"
 
 
+BEGAN = time.time()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say where the pictures of the pages are: a test's own words are not shown."""
-    if any(SCREENSHOTS.glob("*.png")):
+    if any(picture.stat().st_mtime > BEGAN for picture in SCREENSHOTS.glob("*.png")):
         terminalreporter.write_line(f"screenshots of the pages: {SCREENSHOTS}")
 
 
