@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coordinator import access
-from coordinator.errors import ForceNeeded, IllegalChange, LedgerAway, PorchError
+from coordinator.errors import ForceNeeded, IllegalChange, LedgerAway, PorchError, StatusChanged
 from coordinator.identity import identify
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Change, Origin, Outcome, Pipeline, Task
+from coordinator.model import Change, Origin, Outcome, Permission, Pipeline, Task
 from coordinator.requests import Caller, Name, Reported
 from coordinator.status import HELD, TRANSITIONS, Status, sources, verbs_from
 from coordinator.verdicts import on_report
@@ -23,6 +23,8 @@ _LOOKS = 5
 
 #: What no verb's table has: both at once, for who names a task instead of asking for the next.
 _START = "claim and start"
+
+_BEGINNINGS = ("claim", _START)
 
 
 class Moving(Lookup):
@@ -46,8 +48,8 @@ class Moving(Lookup):
         """The task after the change, or as it was if it has that status already.
 
         ``attempt``: which one the caller holds; without it, what is said counts for the current
-        one. Raises UnknownTask, AmbiguousTask, IllegalChange, StaleAttempt, and ForceNeeded for
-        DONE work.
+        one, but nobody begins what another has begun. Raises UnknownTask, AmbiguousTask,
+        IllegalChange, StaleAttempt, and ForceNeeded for DONE work.
         """
         who, origin = self._enter(caller)
         target = access.require_own(who, pipeline)
@@ -55,13 +57,33 @@ class Moving(Lookup):
         # Where an input is once for the whole pipeline, it was perhaps another version's.
         scope = version if target.identity == "version" else None
         task = or_raise(self._find(target, [Name(key, scope)])[0])
+        meant = _verb(task.status, to)
         for _ in range(_LOOKS):
             change, outcome = self._try(target, task, to, attempt, origin)
             told = or_raise(_verdict(task, change, outcome))
-            if told is not None:
-                return replace(task, status=told.status, attempt=told.attempt)
             task = replace(task, status=outcome.status, attempt=outcome.attempt)
+            if told is not None:
+                if attempt is None and not (outcome.changed or outcome.repeated):
+                    self._check_begun(task, to, who, origin, lost=meant in _BEGINNINGS)
+                return task
+            if meant == "rerun" and _verb(task.status, to) == "release":
+                raise _moved(task, "it was run again and claimed meanwhile")
         raise LedgerAway(f"task {key[:12]} is being changed by others all the time", "try again")
+
+    def _check_begun(
+        self, task: Task, to: Status, who: Permission, origin: Origin, *, lost: bool
+    ) -> None:
+        """Raises StatusChanged where somebody else has begun what the caller wants to begin.
+
+        From where it was begun it may be said again: an answer may have been lost. ``lost``: the
+        task was there to be had when the caller asked, and another was quicker.
+        """
+        if to not in HELD:
+            return
+        events = reversed(self.ledger.events(task.task_id))
+        begun = next(e for e in events if e.to_status is to and not e.refused)
+        if lost or (begun.token, begun.host) != (who.description, origin.host):
+            raise _moved(task, f"it became {to} by the word of another")
 
     def _try(
         self, target: Pipeline, task: Task, to: Status, attempt: int | None, origin: Origin
@@ -78,7 +100,7 @@ class Moving(Lookup):
             of_holder=verb not in ("rerun", "cancel") and to is not Status.CLAIMED,
         )
         # Who names an attempt has held the task: PENDING, it is not theirs to claim once more.
-        if verb in ("claim", _START) and attempt is None:
+        if verb in _BEGINNINGS and attempt is None:
             return change, self.ledger.take(target, task.task_id, to, origin)
         return change, self.ledger.change([change], origin)[0]
 
@@ -112,6 +134,14 @@ def _verdict(task: Task, change: Change, outcome: Outcome) -> Reported | PorchEr
     also = f", RUNNING ({_START})" if outcome.status is Status.PENDING else ""
     return IllegalChange(
         verdict.message, f"from {outcome.status} it may go to {verbs_from(outcome.status)}{also}"
+    )
+
+
+def _moved(task: Task, what: str) -> StatusChanged:
+    return StatusChanged(
+        f"task {task.task_input_id[:12]} is {task.status} in attempt {task.attempt}: {what}",
+        "leave it to its holder; whoever holds it says the attempt, or repeats the request under "
+        "its Idempotency-Key",
     )
 
 

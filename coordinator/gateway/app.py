@@ -42,7 +42,7 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     app.mount("/page/static", StaticFiles(directory=render.STATIC))
     for part in (pipelines, versions, tasks, health, v2, routes):
         app.include_router(part.router)
-    app.add_middleware(BoundedBodies, but=v2.STREAMED)
+    app.add_middleware(BoundedBodies, streamed=v2.STREAMED, open_=v2.OPEN)
     app.add_middleware(WithoutTrailingSlash)
     app.add_middleware(SecurityHeaders)
     app.exception_handler(PorchError)(problems.on_porch_error)

@@ -19,14 +19,15 @@ _BEARER = re.compile(r"\ABearer +(\S+) *\Z", re.IGNORECASE)
 _SPACE = UUID("6f3c1b0e-1d35-4b0e-9c55-7d3c6b0f7a11")
 
 
-def coordinator(request: Request) -> Coordinator:
+# These wait for nothing, so that they are not to wait for a thread either.
+async def coordinator(request: Request) -> Coordinator:
     """The Coordinator that this gateway was made over."""
     porch: Coordinator = request.app.state.porch
     return porch
 
 
-# For the document, and the button of its page; ``_secret`` reads the header itself, to say what is
-# wrong with it.
+# For the document, and the button of its page; ``secret_of`` reads the header itself, to say what
+# is wrong with it.
 _bearer = HTTPBearer(auto_error=False, description="A token of a pipeline, or an admin token")
 _IdempotencyKey = Annotated[
     str | None,
@@ -40,19 +41,19 @@ _IdempotencyKey = Annotated[
 ]
 
 
-def writer(
+async def writer(
     request: Request,
     _: Annotated[object, Security(_bearer)],
     idempotency_key: _IdempotencyKey = None,
 ) -> Caller:
     """Who asks for a change: needs a token. Raises MissingToken, UnknownToken."""
-    secret = _secret(request)
+    secret = secret_of(request)
     return _caller(request, secret, _request_id(request, secret, idempotency_key))
 
 
-def reader(request: Request) -> Caller:
+async def reader(request: Request) -> Caller:
     """Who looks: anybody, unless this porch is set to require a token for that too."""
-    secret = None if coordinator(request).open_reads else _secret(request)
+    secret = None if request.app.state.porch.open_reads else secret_of(request)
     return _caller(request, secret, uuid4())
 
 
@@ -61,7 +62,7 @@ Writer = Annotated[Caller, Depends(writer)]
 Reader = Annotated[Caller, Depends(reader)]
 
 
-def new_token(request: Request, caller: Writer) -> str:
+async def new_token(request: Request, caller: Writer) -> str:
     """The secret for a token to issue: under an Idempotency-Key the same one every time."""
     if caller.secret is None or "idempotency-key" not in request.headers:
         return access.new_secret()
@@ -75,7 +76,8 @@ def _caller(request: Request, secret: str | None, request_id: UUID) -> Caller:
     return Caller(secret, request_id, request.client.host if request.client else None)
 
 
-def _secret(request: Request) -> str:
+def secret_of(request: Request) -> str:
+    """The bearer token of a request. Raises MissingToken, UnknownToken."""
     header = request.headers.get("authorization")
     if header is None:
         raise MissingToken("no token came with this request", "send: Authorization: Bearer TOKEN")

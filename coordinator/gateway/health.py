@@ -10,8 +10,8 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("/live")
-def live() -> dict[str, str]:
-    """This process answers."""
+async def live() -> dict[str, str]:
+    """This process answers, also when all of its threads wait for PostgreSQL."""
     return {"status": "alive"}
 
 

@@ -87,6 +87,8 @@ def detail(error: PorchError) -> JSONResponse:
 
 def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
     """Reply to a refusal by a rule."""
+    if status_of(error) == 500:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(error) if is_v2(request) else detail(error)
 
 

@@ -1,38 +1,74 @@
-"""How large the body of a request may be, where it is held in memory as a whole."""
+"""What is refused before a body is read, or with what has been read of it: without a token of the
+right form, and what is too large to be held in memory as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
+from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: As large as a message on the queue may be.
+from coordinator import access
+from coordinator.errors import PorchError
+from coordinator.gateway import problems
+from coordinator.gateway.callers import secret_of
+
+#: As large as a message on the queue may be; and as a form of a page.
 MOST_BYTES = 32 * 2**20
+MOST_OF_A_FORM = 2**20
+
+_API = frozenset({"pipelines", "versions", "tasks", "api"})
+_CHANGING = frozenset({"POST", "PUT", "PATCH"})
 
 
 class BoundedBodies:
-    """An ASGI middleware: reading more than ``MOST_BYTES`` of a body is refused with 413.
+    """An ASGI middleware: a body that is too large is 413, and a change without a token 403.
 
-    ``but``: the paths that read theirs piece by piece.
+    ``streamed``: the paths that read theirs piece by piece; ``open_``: those that need no token.
     """
 
-    def __init__(self, app: ASGIApp, but: Container[str]) -> None:
+    def __init__(self, app: ASGIApp, streamed: Container[str], open_: Container[str]) -> None:
         self.app = app
-        self.but = but
+        self.streamed = streamed
+        self.open = open_
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.but:
+        if scope["type"] != "http" or scope["method"] not in _CHANGING:
             await self.app(scope, receive, send)
             return
+        request = Request(scope)
+        path = scope["path"]
+        of_api = path.split("/")[1] in _API
+        most = MOST_BYTES if of_api else MOST_OF_A_FORM
+        streamed = path in self.streamed
         size = 0
 
         async def counted() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > MOST_BYTES:
-                raise HTTPException(413, f"a body of more than {MOST_BYTES:,} bytes")
+            if size > most:
+                raise _too_large(most)
             return message
 
-        await self.app(scope, counted, send)
+        try:
+            if of_api and path not in self.open:
+                access.digest(secret_of(request))
+            if not streamed and _length(request) > most:
+                raise _too_large(most)
+        except PorchError as refusal:
+            await problems.on_porch_error(request, refusal)(scope, receive, send)
+        except HTTPException as refusal:
+            await problems.on_http_error(request, refusal)(scope, receive, send)
+        else:
+            await self.app(scope, receive if streamed else counted, send)
+
+
+def _length(request: Request) -> int:
+    said = request.headers.get("content-length", "")
+    return int(said) if said.isdecimal() else 0
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"a body of more than {most:,} bytes")

@@ -80,6 +80,9 @@ def test_of_many_who_start_a_task_one_attempt_counts(
 ) -> None:
     task = submitted(owner, user)
     replies = at_once(house, user, lambda client, _: put(client, task, status).status_code)
-    assert set(replies) == {200}
+    # Who asks when it has begun could be who began it, at this address and with this token, and has
+    # not heard; who asked before and was slower is told.
+    assert 200 in replies
+    assert set(replies) <= {200, 409}
     claims = [e for e in user.history(task["task_input_id"]) if e.to_status == "CLAIMED"]
     assert [event.attempt for event in claims] == [1]

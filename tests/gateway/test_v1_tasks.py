@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import httpx
@@ -221,3 +222,14 @@ class TestClaiming:
     ) -> None:
         reply = owner.post("/tasks/claim", json={**sparse(user), **change})
         assert reply.status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/api/v2/tasks", "/api/v2/tasks/claim"])
+def test_without_a_token_no_body_is_read(house: House, path: str) -> None:
+    """All that comes is a header that promises more than anybody would wait for."""
+    address = httpx.URL(house.ready["gateway_url"])
+    with socket.create_connection((address.host, address.port or 80), timeout=30) as line:
+        line.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: porch\r\nContent-Length: 30000000\r\n\r\n{{".encode()
+        )
+        assert line.recv(1_000).startswith(b"HTTP/1.1 403 ")

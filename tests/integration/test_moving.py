@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -11,15 +12,17 @@ import pytest
 
 from config.doctor import as_text, examine
 from config.wiring import make_coordinator
+from coordinator.access import digest, new_secret
 from coordinator.errors import (
     AmbiguousTask,
     Forbidden,
     ForceNeeded,
     IllegalChange,
     StaleAttempt,
+    StatusChanged,
     UnknownTask,
 )
-from coordinator.model import Event, Task
+from coordinator.model import Event, Outcome, Task
 from coordinator.requests import Name, Policy, Search
 from coordinator.service import Coordinator
 from coordinator.status import Status
@@ -187,19 +190,23 @@ class TestWithAnAttempt:
 
 
 @pytest.mark.parametrize("to", [S.RUNNING, S.CLAIMED])
-def test_of_many_at_once_one_claims(
+def test_of_many_at_once_one_begins_and_the_others_are_told(
     porch: Coordinator, mover: Mover, database_url: str, to: Status
 ) -> None:
     crowd = 16
     together = Barrier(crowd)
     many = make_coordinator(database_url, connections=crowd)
 
-    def bring(_: int) -> Status:
+    def bring(n: int) -> bool:
+        who = replace(caller(mover.secret), host=f"host-{n}")
         together.wait()
-        return many.bring(caller(mover.secret), mover.input, to, pipeline=mover.name).status
+        try:
+            return many.bring(who, mover.input, to, pipeline=mover.name).status is to
+        except StatusChanged:
+            return False
 
     with ThreadPoolExecutor(crowd) as pool:
-        assert set(pool.map(bring, range(crowd))) == {to}
+        assert sum(pool.map(bring, range(crowd))) == 1
     many.ledger.engine.dispose()  # type: ignore[attr-defined]
     claims = [("CLAIMED", 1)]
     assert mover.path() == [("PENDING", 0), *claims, *([("RUNNING", 1)] if to is S.RUNNING else [])]
@@ -214,6 +221,53 @@ def test_the_same_request_again_claims_no_more(porch: Coordinator, mover: Mover)
     )
     assert again().status is S.PENDING
     assert mover.path()[-1] == ("PENDING", 1)
+
+
+class TestWhatAnotherHasBegun:
+    @pytest.mark.parametrize("to", [S.RUNNING, S.CLAIMED])
+    def test_is_not_begun_from_elsewhere(self, mover: Mover, to: Status) -> None:
+        mover.bring(to)
+        elsewhere = replace(caller(mover.secret), host="elsewhere")
+        with pytest.raises(StatusChanged, match="by the word of another"):
+            mover.porch.bring(elsewhere, mover.input, to, pipeline=mover.name)
+
+    def test_is_not_begun_with_another_token(self, mover: Mover) -> None:
+        mover.bring(S.RUNNING)
+        boss, mover.secret = caller(admin(mover.porch)), new_secret()
+        mover.porch.add_token(
+            boss, digest(mover.secret), pipeline=mover.name, description="another token"
+        )
+        with pytest.raises(StatusChanged, match="by the word of another"):
+            mover.bring(S.RUNNING)
+
+    def test_may_be_said_again_by_who_began_it(self, mover: Mover) -> None:
+        mover.bring(S.RUNNING)
+        assert mover.bring(S.RUNNING).status is S.RUNNING
+
+    def test_may_be_ended_from_elsewhere(self, mover: Mover) -> None:
+        mover.bring(S.RUNNING)
+        elsewhere = replace(caller(mover.secret), host="elsewhere")
+        done = mover.porch.bring(elsewhere, mover.input, S.DONE, pipeline=mover.name)
+        assert done.status is S.DONE
+
+    def test_is_not_given_back_by_who_meant_to_run_it_again(
+        self, mover: Mover, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look and the change, it is run again and claimed."""
+        for status in (S.RUNNING, S.FAILED):
+            mover.bring(status)
+        change = mover.porch.ledger.change
+
+        def quicker(*asked: Any) -> list[Outcome]:
+            monkeypatch.undo()
+            for status in (S.PENDING, S.RUNNING):
+                mover.bring(status)
+            return change(*asked)
+
+        monkeypatch.setattr(mover.porch.ledger, "change", quicker)
+        with pytest.raises(StatusChanged, match="run again and claimed meanwhile"):
+            mover.bring(S.PENDING)
+        assert mover.path()[-1] == ("RUNNING", 2)
 
 
 class TestWhichTask:

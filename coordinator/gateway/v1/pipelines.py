@@ -25,7 +25,7 @@ def get_pipelines(
     ]
 
 
-@router.get("/{name}", responses=documented(404))
+@router.get("/{name:path}", responses=documented(404))
 def get_pipeline(porch: Porch, caller: Reader, name: Text) -> Pipeline:
     """One pipeline, in its newest version."""
     with worded(UnknownPipeline, no_pipeline(name)):
@@ -46,7 +46,7 @@ def create_pipeline(porch: Porch, caller: Writer, asked: NewPipeline) -> Pipelin
     return Pipeline.of(load.pipeline, asked.version)
 
 
-@router.post("/{name}/token/{description}", status_code=201, responses=documented(404))
+@router.post("/{name:path}/token/{description}", status_code=201, responses=documented(404))
 def create_token(
     porch: Porch, caller: Writer, secret: NewToken, name: Text, description: str
 ) -> Token:

@@ -12,7 +12,7 @@ from coordinator.gateway.v1.refusals import documented, no_pipeline, worded
 router = APIRouter(prefix="/versions", tags=["versions"], strict_content_type=False)
 
 
-@router.get("/{name}", responses=documented())
+@router.get("/{name:path}", responses=documented())
 def get_versions(porch: Porch, caller: Reader, name: Text) -> list[Version]:
     """The versions of a pipeline, oldest first; of a pipeline that there is not, none."""
     try:

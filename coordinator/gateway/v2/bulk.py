@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Annotated, Any
 from uuid import uuid5
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
@@ -27,7 +29,11 @@ logger = logging.getLogger(__name__)
 #: What an answer to a chunk is made of: definitions in, what is said of each out.
 Answering = Callable[[Caller, Sequence[object]], Sequence[Any]]
 
-PATHS = ("/tasks", "/tasks/preview")
+PREVIEW = "/tasks/preview"
+PATHS = ("/tasks", PREVIEW)
+
+#: Comparing takes long: two at a time, beside all the others that the gateway carries out.
+_COMPARING = CapacityLimiter(2)
 
 #: Characters of a line beyond the bytes of canonical JSON: \u escapes and spaces.
 _SLACK = 8
@@ -92,7 +98,7 @@ async def submit(
 
 
 @router.post(
-    "/tasks/preview",
+    PREVIEW,
     response_class=Streamed,
     openapi_extra=lines_in('{"id_run": 1}\n'),
     responses={
@@ -124,15 +130,26 @@ async def preview(
         return [shapes.nearest(one) if nearest else shapes.foreseen(one) for one in foreseen]
 
     await run_in_threadpool(answer, caller, [])
-    return _streamed(request, caller, answer, porch.limits.max_bytes * _SLACK)
+    limiter = _COMPARING if nearest else None
+    return _streamed(request, caller, answer, porch.limits.max_bytes * _SLACK, limiter)
 
 
-def _streamed(request: Request, caller: Caller, answer: Answering, longest: int) -> Streamed:
-    return Streamed(_answers(request, caller, answer, longest), media_type=NDJSON)
+def _streamed(
+    request: Request,
+    caller: Caller,
+    answer: Answering,
+    longest: int,
+    limiter: CapacityLimiter | None = None,
+) -> Streamed:
+    return Streamed(_answers(request, caller, answer, longest, limiter), media_type=NDJSON)
 
 
 async def _answers(
-    request: Request, caller: Caller, answer: Answering, longest: int
+    request: Request,
+    caller: Caller,
+    answer: Answering,
+    longest: int,
+    limiter: CapacityLimiter | None,
 ) -> AsyncIterator[bytes]:
     position = 0
     number = 0
@@ -140,7 +157,7 @@ async def _answers(
         async for chunk in ndjson.chunks(request.stream(), longest):
             # Sent again under the same Idempotency-Key, each chunk is the same request as before.
             one = replace(caller, request_id=uuid5(caller.request_id, str(number)))
-            yield await run_in_threadpool(_lines, one, answer, chunk, position)
+            yield await run_sync(_lines, one, answer, chunk, position, limiter=limiter)
             number += 1
             position += len(chunk)
     except ClientDisconnect:  # nobody is there to be told

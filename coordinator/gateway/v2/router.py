@@ -11,6 +11,9 @@ PREFIX = "/api/v2"
 #: Bodies of any length, read as they come.
 STREAMED = frozenset(f"{PREFIX}{path}" for path in bulk.PATHS)
 
+#: Posted to, and changing nothing.
+OPEN = frozenset({f"{PREFIX}{bulk.PREVIEW}"})
+
 router = APIRouter(prefix=PREFIX)
 # In the order in which they are tried: a path without a name before one with.
 for part in (work, bulk, looking, administration):

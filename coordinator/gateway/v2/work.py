@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from coordinator import shapes
+from coordinator.errors import BadRequest
 from coordinator.gateway.callers import Porch, Writer
 from coordinator.gateway.v2.answers import ClaimAnswer, ReleaseAnswer, ResultsAnswer, results
 from coordinator.gateway.v2.bodies import (
@@ -23,9 +24,11 @@ router = APIRouter(prefix="/tasks", tags=["v2: work"], responses=problems(400, 4
 
 
 @router.post("/claim")
-def claim(porch: Porch, caller: Writer, body: ClaimBody) -> ClaimAnswer:
+def claim(request: Request, porch: Porch, caller: Writer, body: ClaimBody) -> ClaimAnswer:
     """Hand out PENDING tasks, highest priority first, then oldest first."""
     if body.request_id is not None:
+        if "idempotency-key" in request.headers:
+            raise BadRequest("this claim has an Idempotency-Key and a request_id", "send one")
         caller = replace(caller, request_id=body.request_id)
     tasks = porch.claim(
         caller, body.n, pipeline=body.pipeline, version=body.version, job_id=body.job_id
@@ -53,7 +56,9 @@ def heartbeat(porch: Porch, caller: Writer, body: HeartbeatBody) -> ResultsAnswe
 
 @router.post("/release")
 def release(porch: Porch, caller: Writer, body: ReleaseBody) -> ReleaseAnswer:
-    """Give tasks back: they are PENDING again."""
+    """Give tasks back, or what of a claim is not started: they are PENDING again."""
+    if body.tasks and body.claim:
+        raise BadRequest("this gives back tasks and a claim", "send two requests")
     how = {"pipeline": body.pipeline, "message": body.message}
     answers = porch.release(caller, [task.name() for task in body.tasks], **how)
     released = porch.release_claim(caller, body.claim, **how) if body.claim else 0
