@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from config.logs import logging_config
+from config.ports import check_address
 from config.settings import Misconfigured, Settings
 from config.wiring import make_coordinator
 from coordinator.gateway.app import THREADS, make_gateway
@@ -36,6 +38,8 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
 
     ``tls``: uvicorn's options for keys and certificates, paths.
     """
+    check_address(host, port)
+    _check_tls(tls)
     uvicorn.run(
         "config.gateway:make_app",
         factory=True,
@@ -47,6 +51,20 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
         server_header=False,
         **tls,
     )
+
+
+def _check_tls(tls: dict[str, Any]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        if "ssl_certfile" in tls:
+            context.load_cert_chain(tls["ssl_certfile"], tls["ssl_keyfile"])
+        if "ssl_ca_certs" in tls:
+            context.load_verify_locations(tls["ssl_ca_certs"])
+    except OSError as error:  # ssl.SSLError is one too
+        raise Misconfigured(
+            f"the key and certificates cannot be used: {error}",
+            "give PEM files that belong together",
+        ) from None
 
 
 def _read(log_config: Path) -> dict[str, Any]:

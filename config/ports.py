@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from config.private_files import tail
 from config.processes import Child, Family, Program, ProgramDied
+from config.settings import Misconfigured
 from config.state import State
 
 # Below the range the kernel takes the ports of outgoing connections from, so that our number is
@@ -46,12 +47,12 @@ def start_on_port(
 
 
 def _candidates(kept: int) -> Iterator[int]:
-    if kept and is_free(kept):
+    if kept and _is_free(kept):
         yield kept
     for _ in range(_TRIES):
         # At random: two installations that start together hardly ever choose the same.
         port = secrets.choice(_PORTS)
-        while not is_free(port):
+        while not _is_free(port):
             port = secrets.choice(_PORTS)
         yield port
 
@@ -61,13 +62,28 @@ def free_port() -> int:
     return next(_candidates(0))
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen there."""
+def check_address(host: str, port: int) -> None:
+    """Raises Misconfigured if the gateway could not listen there."""
+    try:
+        _bind(port, host)
+    except OSError as error:
+        raise Misconfigured(
+            f"the gateway cannot listen on {host}, port {port}: {error.strerror}",
+            "set PORCH_GATEWAY_HOST and PORCH_GATEWAY_PORT, or give --host and --port; for "
+            "`porch-server up`, port 0 is any that is free",
+        ) from None
+
+
+def _is_free(port: int) -> bool:
+    try:
+        _bind(port)
+    except OSError:
+        return False
+    return True
+
+
+def _bind(port: int, host: str = "127.0.0.1") -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As the servers do: connections of the last run that linger in TIME_WAIT do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        probe.bind((host, port))

@@ -23,11 +23,11 @@ from sqlalchemy.engine import make_url
 from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
 from config.embedded_postgres import postgres_url, start_postgres
 from config.embedded_valkey import start_valkey, valkey_url
-from config.ports import free_port, is_free
+from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
 from config.server_home import server_home
-from config.settings import Misconfigured, Settings
+from config.settings import Settings
 from config.signals import Stopped, StopSignals
 from config.state import State
 from config.supervision import keep_running
@@ -72,7 +72,8 @@ def up(settings: Settings, json_output: bool) -> None:
         Family(state.lock, state.children, stop.pause) as family,
     ):
         try:
-            _check_gateway(settings.gateway_host, settings.gateway_port)
+            if settings.gateway_port:
+                check_address(settings.gateway_host, settings.gateway_port)
             urls = _start_servers(settings, state, family)
             with stop.interrupting():
                 upgrade(urls.database)
@@ -167,14 +168,6 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
         started.append((family.start(program), ready_file))
     for child, ready_file in started:
         worker_ready(family, child, ready_file)
-
-
-def _check_gateway(host: str, port: int) -> None:
-    if port and not is_free(port, host):
-        raise Misconfigured(
-            f"the gateway cannot listen on {host}, port {port}: something else does",
-            "set PORCH_GATEWAY_PORT to another port, or to 0 for any that is free",
-        )
 
 
 def _start_gateway(

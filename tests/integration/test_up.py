@@ -58,7 +58,7 @@ def test_a_port_that_is_taken_is_told(shared: tuple[Path, dict[str, Any]], state
     with _up(state_dir, PORCH_GATEWAY_PORT=taken) as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert f"port {taken}: something else does; set PORCH_GATEWAY_PORT" in said
+    assert f"port {taken}: Address already in use; set PORCH_GATEWAY_HOST" in said
 
 
 def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) -> None:
