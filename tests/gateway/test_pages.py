@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -413,6 +414,25 @@ def test_a_whole_group_of_failures_is_run_again(anybody: httpx.Client, user: Use
     assert "No task is left in this group" in send(anybody, form).text
 
 
+def test_a_group_whose_message_has_several_lines_is_run_again(
+    anybody: httpx.Client, user: User
+) -> None:
+    failed(user, *(f"Traceback:\r\n  line {n}\nKeyError: 'Ärger'\n" for n in range(2)))
+    enter(anybody, user.token)
+    (form,) = forms(anybody.get(address(user)), "/page/rerun-failures")
+    assert "2 tasks re-run" in send(anybody, form).text
+
+
+@pytest.mark.parametrize("group", ["", "[]", "null", '["a", 1]', "[" * 9_999])
+def test_a_group_that_no_page_names_is_refused(
+    anybody: httpx.Client, user: User, group: str
+) -> None:
+    (form,) = forms(enter(anybody, user.token), "/session/end")
+    page = send(anybody, replace(form, action="/page/rerun-failures"), group=group)
+    assert page.status_code == 422
+    assert "bad_request" in page.text
+
+
 def test_nothing_selected_is_said(anybody: httpx.Client, user: User) -> None:
     user.register({"n": 1})
     enter(anybody, user.token)
@@ -469,7 +489,7 @@ def test_a_task_that_cannot_be_is_refused(anybody: httpx.Client, user: User, odd
             assert page.status_code in (200, 422)
             assert 'class="said bad"' in page.text
     group = replace(form, action="/page/rerun-failures")
-    page = send(anybody, group, pipeline=user.pipeline, pattern="\0")
+    page = send(anybody, group, group=json.dumps([user.pipeline, "\0"]))
     assert "Nothing was re-run" in page.text
 
 

@@ -20,6 +20,7 @@ from coordinator.gateway.pages.session import (
     require_proof,
 )
 from coordinator.gateway.pages.shapes import (
+    Alike,
     Chosen,
     attempts,
     is_partly_grouped,
@@ -30,7 +31,7 @@ from coordinator.gateway.pages.shapes import (
 from coordinator.gateway.pages.wanted import task_href, wanted
 from coordinator.gateway.problems import on_defect
 from coordinator.model import Event
-from coordinator.overview import Counts, Interval, RunTimes, View
+from coordinator.overview import Counts, FailureGroup, Interval, RunTimes, View
 from coordinator.status import Status
 from tests.factories import a_task
 
@@ -189,6 +190,14 @@ def test_a_form_names_a_task_as_it_stood() -> None:
 def test_a_name_that_no_page_writes_is_refused(given: str) -> None:
     with pytest.raises(BadRequest):
         Chosen.read(given)
+
+
+def test_a_form_names_a_group_in_ascii_on_one_line() -> None:
+    group = FailureGroup("é", "line #\r\n\tat Ärger\n", "", 2, NOON, NOON)
+    alike = Alike.of(group)
+    assert Alike.read(alike.value) == alike
+    assert alike.value.isascii()
+    assert alike.value.isprintable()
 
 
 def test_the_buttons_are_those_that_the_status_allows() -> None:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from coordinator.errors import BadInput, Conflict, Forbidden, NotFound, PorchError
 from coordinator.gateway.pages.session import Said
-from coordinator.gateway.pages.shapes import Chosen, told
+from coordinator.gateway.pages.shapes import Alike, Chosen, told
 from coordinator.model import Task
 from coordinator.requests import Caller, Decision, Name, Reported, Seen
 from coordinator.service import Coordinator
@@ -63,18 +63,16 @@ def _of_one(
         return [refusal] * len(chosen)
 
 
-def rerun_failures(
-    porch: Coordinator, who: Caller, pipeline: str, pattern: str, reason: str | None
-) -> Said:
+def rerun_failures(porch: Coordinator, who: Caller, alike: Alike, reason: str | None) -> Said:
     """Re-run a whole group of failures, batch by batch."""
     answers: Answers = []
     after, until = 0, time.monotonic() + _SECONDS
     more = True
     while more:
-        batch = porch.failures(who, pipeline, pattern, after=after, limit=_BATCH)
+        batch = porch.failures(who, alike.pipeline, alike.pattern, after=after, limit=_BATCH)
         if batch:
             decisions = [_decision(task) for task in batch]
-            answers += porch.rerun(who, decisions, pipeline=pipeline, reason=reason)
+            answers += porch.rerun(who, decisions, pipeline=alike.pipeline, reason=reason)
             after = batch[-1].task_id
         more = len(batch) == _BATCH
         if time.monotonic() > until:
