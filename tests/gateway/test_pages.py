@@ -389,6 +389,17 @@ def test_what_changed_since_the_page_was_loaded_is_left_alone(
     assert user.status(task) == "CLAIMED"
 
 
+def test_what_was_started_since_is_not_released(anybody: httpx.Client, user: User) -> None:
+    (task,) = user.register({"n": 1})
+    (held,) = user.client.claim(1)
+    enter(anybody, user.token)
+    (form,) = forms(anybody.get(task_page(user, task)), "/page/act")
+    held.running()
+    after = send(anybody, form, verb="release", task=form.fields["task"])
+    assert "status_changed" in after.text
+    assert user.status(task) == "RUNNING"
+
+
 def test_done_work_is_run_again_with_force_and_a_reason_only(
     anybody: httpx.Client, user: User
 ) -> None:

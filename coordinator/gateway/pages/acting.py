@@ -50,12 +50,12 @@ def _of_one(
     reason: str | None,
     force: bool,
 ) -> Answers:
-    names = [Name(c.task_input_id, c.version, c.attempt) for c in chosen]
-    seen = [Seen(c.status, c.attempt) for c in chosen]
-    decisions = [Decision(name, as_seen) for name, as_seen in zip(names, seen, strict=True)]
+    decisions = [
+        Decision(Name(c.task_input_id, c.version), Seen(c.status, c.attempt)) for c in chosen
+    ]
     try:
         if verb == "release":
-            return porch.release(who, names, pipeline=pipeline, message=reason)
+            return porch.release_seen(who, decisions, pipeline=pipeline, reason=reason)
         if verb == "cancel":
             return porch.cancel(who, decisions, pipeline=pipeline, reason=reason)
         return porch.rerun(who, decisions, pipeline=pipeline, reason=reason, force=force)
