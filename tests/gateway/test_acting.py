@@ -70,6 +70,19 @@ def test_what_others_have_taken_on_is_left_to_them(porch: Coordinator) -> None:
     assert all(line.startswith("status_changed: ") for line in said.lines)
 
 
+def test_what_fails_after_the_page_was_made_waits_to_be_seen(porch: Coordinator) -> None:
+    _, secret = pipeline(porch)
+    failed(porch, secret, 2)
+    group = _group(porch, secret)
+    failed(porch, secret, 3)
+    assert acting.rerun_failures(porch, caller(secret), group, None).text == "2 tasks re-run"
+    porch.look_anew()
+    (left,) = porch.failure_groups(caller(secret))
+    assert left.tasks == 3
+    again = acting.rerun_failures(porch, caller(secret), group, None)
+    assert again.text == "No task is left of this group as it was shown"
+
+
 def test_a_group_too_large_for_one_request_says_that_there_is_more(
     porch: Coordinator, small_batches: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

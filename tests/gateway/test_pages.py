@@ -422,7 +422,7 @@ def test_a_whole_group_of_failures_is_run_again(anybody: httpx.Client, user: Use
     after = send(anybody, form, reason="disk is back")
     assert "7 tasks re-run" in after.text
     assert user.client.count()["PENDING"] == 7
-    assert "No task is left in this group" in send(anybody, form).text
+    assert "No task is left of this group" in send(anybody, form).text
 
 
 def test_a_group_whose_message_has_several_lines_is_run_again(
@@ -434,7 +434,13 @@ def test_a_group_whose_message_has_several_lines_is_run_again(
     assert "2 tasks re-run" in send(anybody, form).text
 
 
-@pytest.mark.parametrize("group", ["", "[]", "null", '["a", 1]', "[" * 9_999])
+@pytest.mark.parametrize(
+    "group",
+    [
+        *("", "[]", "null", "[" * 9_999, '["a", "b", 1]', '["a", "b", "now"]'),
+        *('["a", 1, "2026-11-25T12:00:00Z"]', '["a", "b", "2026-11-25T12:00:00"]'),
+    ],
+)
 def test_a_group_that_no_page_names_is_refused(
     anybody: httpx.Client, user: User, group: str
 ) -> None:
@@ -500,7 +506,7 @@ def test_a_task_that_cannot_be_is_refused(anybody: httpx.Client, user: User, odd
             assert page.status_code in (200, 422)
             assert 'class="said bad"' in page.text
     group = replace(form, action="/page/rerun-failures")
-    page = send(anybody, group, group=json.dumps([user.pipeline, "\0"]))
+    page = send(anybody, group, group=json.dumps([user.pipeline, "\0", "2026-11-25T12:00:00Z"]))
     assert "Nothing was re-run" in page.text
 
 

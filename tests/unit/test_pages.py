@@ -11,7 +11,7 @@ from fastapi import Request
 
 from coordinator.errors import BadRequest, Forbidden
 from coordinator.gateway.headers import policy
-from coordinator.gateway.pages import charts, words
+from coordinator.gateway.pages import charts, render, words
 from coordinator.gateway.pages.session import (
     Said,
     Session,
@@ -217,6 +217,15 @@ def test_more_failures_than_are_compared_are_known_as_such() -> None:
     few, many = ([Counts("a", {Status.FAILED: n, Status.DONE: 10**6})] for n in (4_000, 4_001))
     assert not is_partly_grouped(tiles(few, None))
     assert is_partly_grouped(tiles(many, None))
+
+
+@pytest.mark.parametrize(("partly", "shown"), [(False, "4,000<"), (True, "4,000+<")])
+def test_a_group_of_which_there_may_be_more_says_so(partly: bool, shown: str) -> None:
+    group = FailureGroup("p", "", "disk full", 4_000, NOON, NOON)
+    made = render.templates.get_template("group.html").render(
+        group=group, partly=partly, session=None, asked=wanted({}), alike=Alike.of
+    )
+    assert shown in made
 
 
 def test_events_tell_the_attempts() -> None:

@@ -64,14 +64,14 @@ def _of_one(
 
 
 def rerun_failures(porch: Coordinator, who: Caller, alike: Alike, reason: str | None) -> Said:
-    """Re-run a whole group of failures, batch by batch."""
+    """Re-run a whole group of failures, batch by batch; what fails only now waits to be seen."""
     answers: Answers = []
     after, until = 0, time.monotonic() + _SECONDS
     more = True
     while more:
         batch = porch.failures(who, alike.pipeline, alike.pattern, after=after, limit=_BATCH)
         if batch:
-            decisions = [_decision(task) for task in batch]
+            decisions = [_decision(task) for task in batch if task.updated_at <= alike.last]
             answers += porch.rerun(who, decisions, pipeline=alike.pipeline, reason=reason)
             after = batch[-1].task_id
         more = len(batch) == _BATCH
@@ -79,7 +79,8 @@ def rerun_failures(porch: Coordinator, who: Caller, alike: Alike, reason: str | 
             break
     porch.look_anew()
     if not answers:
-        return Said("mixed", "No task is left in this group", ("Somebody may have been faster",))
+        words = "No task is left of this group as it was shown"
+        return Said("mixed", words, ("Somebody may have been faster",))
     said = told("rerun", *_counted(answers))
     return (
         replace(said, kind="mixed", text=f"{said.text} so far; the group has more")

@@ -60,7 +60,7 @@ def _version(file: str) -> str:
     return sha256((STATIC / file).read_bytes()).hexdigest()[:12]
 
 
-_templates = _environment()
+templates = _environment()
 
 
 def page(request: Request, template: str, status: int = 200, **shown: Any) -> HTMLResponse:
@@ -71,7 +71,7 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> HT
     if said is None and session is not None:
         said = session.open_said(cookie)
     base = {"session": session, "said": said, "here": None}
-    text = _templates.get_template(template).render({**base, **shown})
+    text = templates.get_template(template).render({**base, **shown})
     reply = HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
     if cookie is not None:
         forget(request, reply, "said")

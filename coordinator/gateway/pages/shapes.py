@@ -63,31 +63,37 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """A group of failures, as a form names it."""
+    """A group of failures as it stood on a page, of which ``last`` was the latest."""
 
     pipeline: str
     pattern: str
+    last: datetime
 
     @classmethod
     def of(cls, group: FailureGroup) -> Alike:
         """The group that a page shows."""
-        return cls(group.pipeline, group.pattern)
+        return cls(group.pipeline, group.pattern, group.last)
 
     @classmethod
     def read(cls, given: str) -> Alike:
         """From the value of a form's field. Raises BadRequest."""
         try:
-            pipeline, pattern = json.loads(given)
+            pipeline, pattern, last = json.loads(given)
+            alike = cls(pipeline, pattern, datetime.fromisoformat(last))
         except (ValueError, TypeError, RecursionError):
-            pipeline = pattern = None
-        if not isinstance(pipeline, str) or not isinstance(pattern, str):
+            alike = None
+        if (
+            alike is None
+            or alike.last.tzinfo is None
+            or not all(isinstance(text, str) for text in (pipeline, pattern))
+        ):
             raise BadRequest("the form names a group in a way that no page writes", "load it again")
-        return cls(pipeline, pattern)
+        return alike
 
     @property
     def value(self) -> str:
         """The value of a form's field; in ASCII, as browsers write line ends in their own way."""
-        return json.dumps([self.pipeline, self.pattern])
+        return json.dumps([self.pipeline, self.pattern, self.last.isoformat()])
 
 
 def verbs_for(status: Status) -> list[str]:
