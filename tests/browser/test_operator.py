@@ -72,7 +72,7 @@ def test_an_operator_filters_opens_a_task_and_runs_a_group_of_failures_again(
     expect(rows.first).to_contain_text("ago")
 
     # Open a task.
-    page.get_by_role("link", name='{"sample"').first.click()
+    page.get_by_role("link", name='{"sample":').first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Task ")
     expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
     expect(page.locator("table.timeline")).to_contain_text("lsf:4711")

@@ -72,6 +72,12 @@ def listed(page: httpx.Response) -> set[str]:
     return set(re.findall(r"/page/task\?[^\"]*id=([0-9a-f]{64})", page.text))
 
 
+def rows(page: httpx.Response) -> list[str]:
+    """The inputs that a page lists, as they would be copied from it."""
+    found = re.findall(r'<a class="input"[^>]*><span[^>]*>([^<]*)</span></a>', page.text)
+    return [unescape(text) for text in found]
+
+
 # Looking ------------------------------------------------------------------------------------
 
 
@@ -81,12 +87,24 @@ def test_the_page_shows_tasks_and_links_the_documents(anybody: httpx.Client, use
     assert listed(page) == {task}
     text = unescape(page.text)
     assert user.pipeline in text
-    assert '{"sample": "S1", "lane": 7}' in text
+    assert '{"sample":"S1","lane":7}' in text
     assert re.search(r'<time datetime="20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ">', text)
     # Readable without colour: a sign and a word.
     assert re.search(r'<span class="status pending"><span [^>]*>○</span> PENDING</span>', text)
     for path in ("/docs", "/redoc", "/api/v1/openapi.json"):
         assert f'href="{path}"' in text
+
+
+@pytest.mark.parametrize(
+    "note",
+    ['a "quoted" \\ word', 'two  blanks,\n: and \' , "x": [1, 2]', "100% _ Ärger", "x" * 900],
+)
+def test_what_is_copied_from_a_row_is_found(anybody: httpx.Client, user: User, note: str) -> None:
+    (task,) = user.register({"sample": "S1", "more": [1, 2.5, {"note": note}]})
+    user.register({"sample": "S1", "more": [1, 2.5, {"note": "another"}]})
+    (row,) = (words for words in rows(anybody.get(address(user))) if "another" not in words)
+    assert listed(anybody.get(address(user, text=row))) == {task}
+    assert listed(anybody.get(address(user, text=row[40:]))) == {task}
 
 
 def test_a_page_with_every_task_needs_no_address(anybody: httpx.Client, user: User) -> None:
