@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from tests.factories import unique
 from tests.gateway.conftest import http
 from tests.gateway.forms import enter, forms, send
 from tests.house import House, User, start, wait_until
@@ -124,6 +125,18 @@ def test_filters_are_addresses(anybody: httpx.Client, user: User) -> None:
     assert listed(anybody.get(address(user, kind="long_running"))) == set()
     # As a form without scripts sends it: with the fields that were left empty.
     assert listed(anybody.get(address(user, status="", text="ERR99"))) == {waiting}
+
+
+def test_a_pipeline_is_filtered_by_the_name_that_it_has(
+    anybody: httpx.Client, house: House
+) -> None:
+    name = unique("two  blanks")
+    with house.admin() as admin:
+        admin.register_pipeline(name, uri="https://example.org/p", version="1.0")
+    page = anybody.get("/?" + urlencode({"pipeline": name}))
+    assert page.status_code == 200
+    # Browsers run the blanks of an option together, unless it has a value.
+    assert f'<option value="{name}" selected>' in page.text
 
 
 @pytest.mark.parametrize(

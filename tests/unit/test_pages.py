@@ -70,6 +70,12 @@ def test_empty_fields_do_not_restrict() -> None:
     assert not asked.is_narrowed
 
 
+def test_the_name_of_a_pipeline_is_taken_as_it_is() -> None:
+    asked = wanted({"pipeline": " a  b ", "text": " x "})
+    assert asked.view == View(pipeline=" a  b ", text="x")
+    assert asked.href() == "/?pipeline=+a++b+&text=x"
+
+
 def test_another_view_begins_at_its_first_page() -> None:
     asked = wanted({"after": "cursor", "text": "x"})
     assert asked.here == "/?text=x&after=cursor"

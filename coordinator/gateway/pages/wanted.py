@@ -78,7 +78,8 @@ def wanted(query: Mapping[str, str]) -> Wanted:
         )
     view = View(
         kind=next(known for known in KINDS if known == kind),
-        pipeline=given.get("pipeline"),
+        # As it is: a name may have blanks anywhere.
+        pipeline=query["pipeline"] if "pipeline" in given else None,
         status=Status(status) if status else None,
         text=given.get("text"),
     )
