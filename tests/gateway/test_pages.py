@@ -73,6 +73,12 @@ def listed(page: httpx.Response) -> set[str]:
     return set(re.findall(r"/page/task\?[^\"]*id=([0-9a-f]{64})", page.text))
 
 
+def assert_page_words(page: httpx.Response) -> None:
+    """What a page says of a refusal is nothing to be typed into a shell."""
+    said = unescape(re.search(r'<div class="said.*?</div>', page.text, re.DOTALL)[0])  # type: ignore[index]
+    assert not re.search(r"`|--[a-z]|PORCH_", said), said
+
+
 def rows(page: httpx.Response) -> list[str]:
     """The inputs that a page lists, as they would be copied from it."""
     found = re.findall(r'<a class="input"[^>]*><span[^>]*>([^<]*)</span></a>', page.text)
@@ -230,6 +236,8 @@ def test_a_task_that_is_none_is_told_on_a_page(anybody: httpx.Client, user: User
     page = anybody.get(task_page(user, "f" * 64))
     assert page.status_code == 404
     assert "unknown_task" in page.text
+    assert_page_words(page)
+    assert_page_words(anybody.get("/?pipeline=nobody"))
     assert anybody.get("/page/nothing").status_code == 404
 
 
@@ -417,6 +425,7 @@ def test_what_changed_since_the_page_was_loaded_is_left_alone(
     after = send(anybody, form, verb="cancel", task=form.fields["task"])
     assert "1 task refused" in after.text
     assert "status_changed" in after.text
+    assert_page_words(after)
     assert user.status(task) == "CLAIMED"
 
 
@@ -441,6 +450,7 @@ def test_done_work_is_run_again_with_force_and_a_reason_only(
     chosen = form.fields["task"]
     assert "force_needed" in send(anybody, form, verb="rerun", task=chosen).text
     assert "reason_needed" in send(anybody, form, verb="rerun", task=chosen, force="yes").text
+    assert_page_words(send(anybody, form, verb="rerun", task=chosen))
     assert user.status(task) == "DONE"
     send(anybody, form, verb="rerun", task=chosen, force="yes", reason="wrong reference")
     assert user.status(task) == "PENDING"
@@ -511,7 +521,8 @@ def test_an_administrator_looks_but_does_not_run_again(
     (form,) = forms(page, "/page/act")
     after = send(anybody, form, verb="rerun", task=form.fields["task"])
     assert "forbidden" in after.text
-    assert "use a token of the pipeline" in after.text
+    assert "enter a token of the pipeline" in after.text
+    assert_page_words(after)
 
 
 @pytest.mark.parametrize("task", ["", "[]", "null", '["a", "b", "c", "FAILED", true]', "[" * 9_999])

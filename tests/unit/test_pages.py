@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi import Request
 
-from coordinator.errors import BadRequest, Forbidden
+from coordinator import errors
+from coordinator.errors import BadRequest, Forbidden, PorchError, StatusChanged, TooLarge
 from coordinator.gateway.headers import policy
-from coordinator.gateway.pages import charts, render, words
+from coordinator.gateway.pages import charts, cures, render, words
 from coordinator.gateway.pages.session import (
     Said,
     Session,
@@ -126,6 +127,19 @@ def test_long_texts_are_cut_and_say_so() -> None:
     assert words.cut("x" * 160) == "x" * 160
     assert words.cut("x" * 161) == "x" * 160 + "…"
     assert words.cut(" " * 5_000 + "x").endswith("…")
+
+
+def test_cures_are_those_of_the_page() -> None:
+    changed = StatusChanged("is DONE now", "look again with `porch show 01` and decide anew")
+    assert cures.in_a_line(changed) == (
+        "status_changed: is DONE now; look at the task as it is now, and decide anew"
+    )
+    ours = Forbidden("this form is not yours", "load the page again")
+    assert cures.in_a_line(ours) == "forbidden: this form is not yours; load the page again"
+    assert cures.cure(TooLarge("too much", "raise PORCH_MAX_INPUT_BYTES")) == ""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in kinds if issubclass(kind, PorchError)}
+    assert codes.issuperset(cures.CURES)
 
 
 # Charts -------------------------------------------------------------------------------------

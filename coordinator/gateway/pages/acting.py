@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from coordinator.errors import BadInput, Conflict, Forbidden, NotFound, PorchError
+from coordinator.gateway.pages.cures import in_a_line
 from coordinator.gateway.pages.session import Said
 from coordinator.gateway.pages.shapes import Alike, Chosen, told
 from coordinator.model import Task
@@ -96,4 +97,4 @@ def _decision(task: Task) -> Decision:
 def _counted(answers: Answers) -> tuple[int, int, list[str]]:
     done = sum(isinstance(a, Reported) and a.changed for a in answers)
     settled = sum(isinstance(a, Reported) and not a.changed for a in answers)
-    return done, settled, [str(a) for a in answers if isinstance(a, PorchError)]
+    return done, settled, [in_a_line(a) for a in answers if isinstance(a, PorchError)]

@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from coordinator.gateway.pages import charts, shapes, wanted, words
+from coordinator.gateway.pages import charts, cures, shapes, wanted, words
 from coordinator.gateway.pages.session import Said, Session
 from coordinator.overview import GROUPED
 from coordinator.status import Status
@@ -36,6 +36,7 @@ def _environment() -> Environment:
         number=words.number,
         tasks=words.tasks,
         cut=words.cut,
+        cure=cures.cure,
         sentence=words.sentence,
         short=charts.short,
         one_line=words.one_line,

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import AccessDenied, BadRequest, MissingToken
 from coordinator.gateway.callers import Porch
 from coordinator.gateway.pages import acting, charts, refusals, render, shapes
+from coordinator.gateway.pages.cures import in_a_line
 from coordinator.gateway.pages.session import (
     Said,
     Session,
@@ -144,7 +145,7 @@ def rerun_failures(
     try:
         said = acting.rerun_failures(porch, who, alike, reason.strip() or None)
     except acting.REFUSALS as refusal:
-        said = Said("bad", "Nothing was re-run", (str(refusal),))
+        said = Said("bad", "Nothing was re-run", (in_a_line(refusal),))
     return render.go_to(request, page_path(back), session, said)
 
 
