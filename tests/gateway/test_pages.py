@@ -104,14 +104,20 @@ def test_the_page_shows_tasks_and_links_the_documents(anybody: httpx.Client, use
 
 @pytest.mark.parametrize(
     "note",
-    ['a "quoted" \\ word', 'two  blanks,\n: and \' , "x": [1, 2]', "100% _ Ärger", "x" * 900],
+    [
+        'a "quoted" \\ word',
+        'two  blanks,\n: and \' , "x": [1, 2]',
+        "100% _ Ärger",
+        "x" * 900,
+        "a\u202eb \\u202e",
+    ],
 )
 def test_what_is_copied_from_a_row_is_found(anybody: httpx.Client, user: User, note: str) -> None:
     (task,) = user.register({"sample": "S1", "more": [1, 2.5, {"note": note}]})
     user.register({"sample": "S1", "more": [1, 2.5, {"note": "another"}]})
     (row,) = (words for words in rows(anybody.get(address(user))) if "another" not in words)
     assert listed(anybody.get(address(user, text=row))) == {task}
-    assert listed(anybody.get(address(user, text=row[40:]))) == {task}
+    assert listed(anybody.get(address(user, text=row[38:]))) == {task}
 
 
 def test_a_page_with_every_task_needs_no_address(anybody: httpx.Client, user: User) -> None:
@@ -260,6 +266,24 @@ def test_what_people_write_stays_text(anybody: httpx.Client, user: User) -> None
         escape(HOSTILE, quote=False).replace("'", "&#39;")
         in anybody.get(task_page(user, shown.task_input_id)).text
     )
+
+
+def test_nothing_unseen_changes_the_order_of_what_is_read(
+    anybody: httpx.Client, user: User
+) -> None:
+    sly = "gpj.\u202egnp \u2066x\u2069 \u200b \x1b[31m"
+    user.register({"sample": sly})
+    user.client.claim(1, job_id=sly)[0].failed(f"{sly}\n{sly}")
+    (shown,) = user.client.list()
+    for path in (
+        address(user),
+        address(user, text=sly[:9]),
+        address(user, text="gpj.\\u202egnp"),
+        task_page(user, shown.task_input_id),
+    ):
+        text = anybody.get(path).text
+        assert "gpj.\\u202egnp \\u2066x\\u2069 \\u200b \\u001b[31m" in text, path
+        assert not set(text) & set("\u202e\u2066\u2069\u200b\x1b"), path
 
 
 def test_a_long_input_is_whole_on_its_own_page_only(anybody: httpx.Client, user: User) -> None:

@@ -129,6 +129,24 @@ def test_long_texts_are_cut_and_say_so() -> None:
     assert words.cut(" " * 5_000 + "x").endswith("…")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('line\r\n\tend é "א"', 'line\r\n\tend é "א"'),
+        ("a\u202eb\u2069", "a\\u202eb\\u2069"),
+        ('"\\\\\u202e"', '"\\\\\\u202e"'),
+    ],
+)
+def test_what_is_not_seen_is_written_out(text: str, shown: str) -> None:
+    assert words.seen(text) == shown
+    assert words.unseen(shown) == text
+
+
+@pytest.mark.parametrize("text", ["\\n", "\\u0041", "\\\\u202e", "\\u0000", "\\ud800", "\\u2"])
+def test_what_no_page_has_written_out_is_left_as_it_is(text: str) -> None:
+    assert words.unseen(text) == text
+
+
 def test_cures_are_those_of_the_page() -> None:
     changed = StatusChanged("is DONE now", "look again with `porch show 01` and decide anew")
     assert cures.in_a_line(changed) == (

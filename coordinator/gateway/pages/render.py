@@ -25,6 +25,7 @@ def _environment() -> Environment:
         # Whatever is shown is text, unless a template itself is HTML.
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -55,6 +56,14 @@ def _environment() -> Environment:
         script=f"/page/static/porch.js?{_version('porch.js')}",
     )
     return made
+
+
+def _shown(value: object) -> object:
+    """A text with nothing in it that is not seen; what is HTML already has been through this.
+
+    A name that a form sends back goes through ``|e``, which leaves it as it is.
+    """
+    return words.seen(value) if type(value) is str else value
 
 
 def _version(file: str) -> str:
