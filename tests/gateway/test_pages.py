@@ -315,6 +315,22 @@ def test_pages_let_browsers_run_nothing_but_ours(anybody: httpx.Client, path: st
     assert not re.search(r"<style|<script(?! src=)|\sstyle=|\son\w+=", page.text)
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/?status=DONE", "/?status=GONE", "/session", "/page/nothing", "/page/task?id=zz"]
+)
+def test_head_tells_what_get_would_without_the_page(anybody: httpx.Client, path: str) -> None:
+    head, got = anybody.head(path), anybody.get(path)
+    assert head.status_code == got.status_code
+    assert head.content == b""
+    for name in ("content-type", "content-security-policy", "cache-control"):
+        assert head.headers[name] == got.headers[name]
+
+
+def test_head_changes_nothing(anybody: httpx.Client) -> None:
+    assert anybody.head("/session/end").status_code == anybody.get("/session/end").status_code
+    assert anybody.head("/page/act").status_code == 404
+
+
 def test_replies_of_the_api_let_browsers_run_nothing_at_all(anybody: httpx.Client) -> None:
     reply = anybody.get("/health/live")
     assert reply.headers["content-security-policy"].startswith("default-src 'none'; frame-anc")
