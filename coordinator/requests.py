@@ -46,7 +46,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The status and attempt that somebody saw before deciding to re-run or cancel."""
+    """The status and attempt that somebody saw before deciding what to do."""
 
     status: Status
     attempt: int
@@ -54,7 +54,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A task to re-run or cancel, if it is still as its author saw it."""
+    """A task to re-run, cancel or give back, if it is still as its author saw it."""
 
     name: Name
     seen: Seen

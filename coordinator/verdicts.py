@@ -42,7 +42,7 @@ def on_report(task: Task, change: Change, outcome: Outcome) -> Reported | PorchE
 
 
 def on_decision(task: Task, change: Change, outcome: Outcome) -> Reported | PorchError:
-    """The verdict on a re-run or cancellation: it holds only for what its author saw."""
+    """The verdict on what was decided of a task: it holds only for what its author saw."""
     (seen,) = change.sources
     return _settled(task, change, outcome) or StatusChanged(
         f"task {task.task_input_id[:12]} is {outcome.status} in attempt {outcome.attempt} now, "
@@ -54,7 +54,7 @@ def on_decision(task: Task, change: Change, outcome: Outcome) -> Reported | Porc
 def check_decision(
     task: Task, seen: Seen, verb: str, reason: str | None, *, force: bool
 ) -> frozenset[Status]:
-    """The status from which a re-run or cancellation may happen: the one its author saw.
+    """The status from which a decision may be carried out: the one its author saw.
 
     Raises IllegalChange, or ForceNeeded and ReasonNeeded for running DONE work again.
     """

@@ -136,6 +136,19 @@ class Work(Lookup):
         ]
         return self._judged(wanted, origin, on_report)
 
+    def release_seen(
+        self,
+        caller: Caller,
+        decisions: Sequence[Decision],
+        *,
+        pipeline: str | None = None,
+        reason: str | None = None,
+    ) -> list[Reported | PorchError]:
+        """Give back tasks that others hold, where they are still as the caller saw them."""
+        return self._decide(
+            caller, decisions, "release", Status.PENDING, pipeline, reason, force=False
+        )
+
     def release_claim(
         self,
         caller: Caller,

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import PorchError
 from coordinator.gateway import health, problems
 from coordinator.gateway.headers import SecurityHeaders
+from coordinator.gateway.heads import HeadAsGet
 from coordinator.gateway.pages import render, routes
 from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.gateway.sizes import BoundedBodies
@@ -43,6 +44,7 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     for part in (pipelines, versions, tasks, health, v2, routes):
         app.include_router(part.router)
     app.add_middleware(BoundedBodies, streamed=v2.STREAMED, open_=v2.OPEN)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(WithoutTrailingSlash)
     app.add_middleware(SecurityHeaders)
     app.exception_handler(PorchError)(problems.on_porch_error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from coordinator.gateway.paths import is_page
+
 #: Nothing may be loaded, run or framed: what API replies need.
 NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 #: The pages: scripts, styles and images that we serve; no script or style within the HTML.
@@ -23,7 +25,7 @@ DOCUMENTS = (
 
 def policy(path: str) -> str:
     """The Content-Security-Policy of a path."""
-    if path in ("/", "/session") or path.startswith(("/page/", "/session/")):
+    if is_page(path):
         return PAGES
     return DOCUMENTS if path.startswith(("/docs", "/redoc")) else NOTHING
 

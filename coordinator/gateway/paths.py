@@ -1,8 +1,13 @@
-"""Paths with and without a trailing slash mean the same, and are answered without a redirect."""
+"""Which paths are pages; and a trailing slash means nothing, and is answered without a redirect."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+def is_page(path: str) -> bool:
+    """Whether a path is one that people open, or a form's."""
+    return path in ("/", "/session") or path.startswith(("/page/", "/session/"))
 
 
 class WithoutTrailingSlash:

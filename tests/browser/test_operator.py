@@ -72,7 +72,7 @@ def test_an_operator_filters_opens_a_task_and_runs_a_group_of_failures_again(
     expect(rows.first).to_contain_text("ago")
 
     # Open a task.
-    page.get_by_role("link", name='{"sample"').first.click()
+    page.get_by_role("link", name='{"sample":').first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Task ")
     expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
     expect(page.locator("table.timeline")).to_contain_text("lsf:4711")
@@ -96,6 +96,20 @@ def test_an_operator_filters_opens_a_task_and_runs_a_group_of_failures_again(
     assert user.client.count()["FAILED"] == 1
     # What a message holds is text, also in a browser.
     assert "owned" not in page.title()
+
+
+def test_a_group_of_tracebacks_is_run_again(window: Window, user: User) -> None:
+    user.register({"n": 1}, {"n": 2})
+    for n, task in enumerate(user.client.claim(2)):
+        task.failed(f"Traceback (most recent call last):\n  line {n}, in <module>\nKeyError: 'x'\n")
+    page = window()
+    page.goto("/session")
+    sign_in(page, user.token)
+    page.goto(f"/?pipeline={user.pipeline}")
+    group = page.locator("details.group", has_text="Traceback")
+    group.locator("summary").click()
+    group.get_by_role("button", name="Re-run all 2").click()
+    expect(page.get_by_role("status")).to_contain_text("2 tasks re-run")
 
 
 def test_the_box_in_the_corner_selects_every_task(window: Window, user: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -53,5 +54,17 @@ def enter(client: httpx.Client, token: str) -> httpx.Response:
 
 def send(client: httpx.Client, form: Filled, **fields: str | list[str]) -> httpx.Response:
     """Send a form with what it holds and what is filled in; the page that follows."""
-    reply = client.post(form.action, data={**form.hidden, **fields})
+    reply = client.post(form.action, data=_as_sent({**form.hidden, **fields}))
     return client.get(reply.headers["location"]) if reply.status_code == 303 else reply
+
+
+def _as_sent(fields: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+    """Browsers send each line end as CRLF, whatever the page had."""
+    return {
+        name: _crlf(value) if isinstance(value, str) else [_crlf(one) for one in value]
+        for name, value in fields.items()
+    }
+
+
+def _crlf(value: str) -> str:
+    return re.sub(r"\r\n|\r|\n", "\r\n", value)

@@ -8,6 +8,7 @@ import pytest
 
 from coordinator.gateway.pages import acting
 from coordinator.gateway.pages.session import Said
+from coordinator.gateway.pages.shapes import Alike
 from coordinator.model import Task
 from coordinator.requests import Caller, Decision, Name, Report, Seen
 from coordinator.service import Coordinator
@@ -47,36 +48,49 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acting, "_BATCH", 2)
 
 
-def _group(porch: Coordinator, secret: str) -> str:
+def _group(porch: Coordinator, secret: str) -> Alike:
     (group,) = porch.failure_groups(caller(secret))
-    return group.pattern
+    return Alike.of(group)
 
 
 def test_a_group_is_run_again_batch_by_batch(porch: Coordinator, small_batches: None) -> None:
-    name, secret = pipeline(porch)
+    _, secret = pipeline(porch)
     failed(porch, secret, 5)
-    said = acting.rerun_failures(porch, caller(secret), name, _group(porch, secret), None)
+    said = acting.rerun_failures(porch, caller(secret), _group(porch, secret), None)
     assert said == Said("good", "5 tasks re-run")
     assert porch.failure_groups(caller(secret)) == []
 
 
 def test_what_others_have_taken_on_is_left_to_them(porch: Coordinator) -> None:
-    name, secret = pipeline(porch)
+    _, secret = pipeline(porch)
     failed(porch, secret, 4)
     busy = Busy(porch.ledger)
-    said = acting.rerun_failures(busy, caller(secret), name, _group(porch, secret), None)
+    said = acting.rerun_failures(busy, caller(secret), _group(porch, secret), None)
     assert (said.kind, said.text) == ("mixed", "3 tasks re-run; 1 task refused")
     assert all(line.startswith("status_changed: ") for line in said.lines)
+
+
+def test_what_fails_after_the_page_was_made_waits_to_be_seen(porch: Coordinator) -> None:
+    _, secret = pipeline(porch)
+    failed(porch, secret, 2)
+    group = _group(porch, secret)
+    failed(porch, secret, 3)
+    assert acting.rerun_failures(porch, caller(secret), group, None).text == "2 tasks re-run"
+    porch.look_anew()
+    (left,) = porch.failure_groups(caller(secret))
+    assert left.tasks == 3
+    again = acting.rerun_failures(porch, caller(secret), group, None)
+    assert again.text == "No task is left of this group as it was shown"
 
 
 def test_a_group_too_large_for_one_request_says_that_there_is_more(
     porch: Coordinator, small_batches: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acting, "_SECONDS", -1.0)
-    name, secret = pipeline(porch)
+    _, secret = pipeline(porch)
     failed(porch, secret, 3)
-    pattern = _group(porch, secret)
-    first = acting.rerun_failures(porch, caller(secret), name, pattern, None)
+    group = _group(porch, secret)
+    first = acting.rerun_failures(porch, caller(secret), group, None)
     assert first == Said("mixed", "2 tasks re-run so far; the group has more")
-    second = acting.rerun_failures(porch, caller(secret), name, pattern, None)
+    second = acting.rerun_failures(porch, caller(secret), group, None)
     assert second == Said("good", "1 task re-run")

@@ -31,3 +31,10 @@ def test_a_path_that_is_none_is_told_in_the_manner_of_its_generation(
     second = anybody.get("/api/v2/nothing")
     assert second.status_code == 404
     assert second.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/health/live/"])
+def test_load_balancers_may_ask_by_head(anybody: httpx.Client, path: str) -> None:
+    head, got = anybody.head(path), anybody.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]

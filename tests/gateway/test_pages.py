@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from tests.factories import unique
 from tests.gateway.conftest import http
 from tests.gateway.forms import enter, forms, send
 from tests.house import House, User, start, wait_until
@@ -71,6 +73,18 @@ def listed(page: httpx.Response) -> set[str]:
     return set(re.findall(r"/page/task\?[^\"]*id=([0-9a-f]{64})", page.text))
 
 
+def assert_page_words(page: httpx.Response) -> None:
+    """What a page says of a refusal is nothing to be typed into a shell."""
+    said = unescape(re.search(r'<div class="said.*?</div>', page.text, re.DOTALL)[0])  # type: ignore[index]
+    assert not re.search(r"`|--[a-z]|PORCH_", said), said
+
+
+def rows(page: httpx.Response) -> list[str]:
+    """The inputs that a page lists, as they would be copied from it."""
+    found = re.findall(r'<a class="input"[^>]*><span[^>]*>([^<]*)</span></a>', page.text)
+    return [unescape(text) for text in found]
+
+
 # Looking ------------------------------------------------------------------------------------
 
 
@@ -80,12 +94,30 @@ def test_the_page_shows_tasks_and_links_the_documents(anybody: httpx.Client, use
     assert listed(page) == {task}
     text = unescape(page.text)
     assert user.pipeline in text
-    assert '{"sample": "S1", "lane": 7}' in text
+    assert '{"sample":"S1","lane":7}' in text
     assert re.search(r'<time datetime="20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ">', text)
     # Readable without colour: a sign and a word.
     assert re.search(r'<span class="status pending"><span [^>]*>○</span> PENDING</span>', text)
     for path in ("/docs", "/redoc", "/api/v1/openapi.json"):
         assert f'href="{path}"' in text
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        'a "quoted" \\ word',
+        'two  blanks,\n: and \' , "x": [1, 2]',
+        "100% _ Ärger",
+        "x" * 900,
+        "a\u202eb \\u202e",
+    ],
+)
+def test_what_is_copied_from_a_row_is_found(anybody: httpx.Client, user: User, note: str) -> None:
+    (task,) = user.register({"sample": "S1", "more": [1, 2.5, {"note": note}]})
+    user.register({"sample": "S1", "more": [1, 2.5, {"note": "another"}]})
+    (row,) = (words for words in rows(anybody.get(address(user))) if "another" not in words)
+    assert listed(anybody.get(address(user, text=row))) == {task}
+    assert listed(anybody.get(address(user, text=row[38:]))) == {task}
 
 
 def test_a_page_with_every_task_needs_no_address(anybody: httpx.Client, user: User) -> None:
@@ -105,6 +137,18 @@ def test_filters_are_addresses(anybody: httpx.Client, user: User) -> None:
     assert listed(anybody.get(address(user, kind="long_running"))) == set()
     # As a form without scripts sends it: with the fields that were left empty.
     assert listed(anybody.get(address(user, status="", text="ERR99"))) == {waiting}
+
+
+def test_a_pipeline_is_filtered_by_the_name_that_it_has(
+    anybody: httpx.Client, house: House
+) -> None:
+    name = unique("two  blanks")
+    with house.admin() as admin:
+        admin.register_pipeline(name, uri="https://example.org/p", version="1.0")
+    page = anybody.get("/?" + urlencode({"pipeline": name}))
+    assert page.status_code == 200
+    # Browsers run the blanks of an option together, unless it has a value.
+    assert f'<option value="{name}" selected>' in page.text
 
 
 @pytest.mark.parametrize(
@@ -198,6 +242,8 @@ def test_a_task_that_is_none_is_told_on_a_page(anybody: httpx.Client, user: User
     page = anybody.get(task_page(user, "f" * 64))
     assert page.status_code == 404
     assert "unknown_task" in page.text
+    assert_page_words(page)
+    assert_page_words(anybody.get("/?pipeline=nobody"))
     assert anybody.get("/page/nothing").status_code == 404
 
 
@@ -220,6 +266,24 @@ def test_what_people_write_stays_text(anybody: httpx.Client, user: User) -> None
         escape(HOSTILE, quote=False).replace("'", "&#39;")
         in anybody.get(task_page(user, shown.task_input_id)).text
     )
+
+
+def test_nothing_unseen_changes_the_order_of_what_is_read(
+    anybody: httpx.Client, user: User
+) -> None:
+    sly = "gpj.\u202egnp \u2066x\u2069 \u200b \x1b[31m"
+    user.register({"sample": sly})
+    user.client.claim(1, job_id=sly)[0].failed(f"{sly}\n{sly}")
+    (shown,) = user.client.list()
+    for path in (
+        address(user),
+        address(user, text=sly[:9]),
+        address(user, text="gpj.\\u202egnp"),
+        task_page(user, shown.task_input_id),
+    ):
+        text = anybody.get(path).text
+        assert "gpj.\\u202egnp \\u2066x\\u2069 \\u200b \\u001b[31m" in text, path
+        assert not set(text) & set("\u202e\u2066\u2069\u200b\x1b"), path
 
 
 def test_a_long_input_is_whole_on_its_own_page_only(anybody: httpx.Client, user: User) -> None:
@@ -249,6 +313,22 @@ def test_pages_let_browsers_run_nothing_but_ours(anybody: httpx.Client, path: st
     assert page.headers["cache-control"] == "no-store"
     # Nothing that the policy would block: no style or script within the page.
     assert not re.search(r"<style|<script(?! src=)|\sstyle=|\son\w+=", page.text)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/?status=DONE", "/?status=GONE", "/session", "/page/nothing", "/page/task?id=zz"]
+)
+def test_head_tells_what_get_would_without_the_page(anybody: httpx.Client, path: str) -> None:
+    head, got = anybody.head(path), anybody.get(path)
+    assert head.status_code == got.status_code
+    assert head.content == b""
+    for name in ("content-type", "content-security-policy", "cache-control"):
+        assert head.headers[name] == got.headers[name]
+
+
+def test_head_changes_nothing(anybody: httpx.Client) -> None:
+    assert anybody.head("/session/end").status_code == anybody.get("/session/end").status_code
+    assert anybody.head("/page/act").status_code == 404
 
 
 def test_replies_of_the_api_let_browsers_run_nothing_at_all(anybody: httpx.Client) -> None:
@@ -385,7 +465,19 @@ def test_what_changed_since_the_page_was_loaded_is_left_alone(
     after = send(anybody, form, verb="cancel", task=form.fields["task"])
     assert "1 task refused" in after.text
     assert "status_changed" in after.text
+    assert_page_words(after)
     assert user.status(task) == "CLAIMED"
+
+
+def test_what_was_started_since_is_not_released(anybody: httpx.Client, user: User) -> None:
+    (task,) = user.register({"n": 1})
+    (held,) = user.client.claim(1)
+    enter(anybody, user.token)
+    (form,) = forms(anybody.get(task_page(user, task)), "/page/act")
+    held.running()
+    after = send(anybody, form, verb="release", task=form.fields["task"])
+    assert "status_changed" in after.text
+    assert user.status(task) == "RUNNING"
 
 
 def test_done_work_is_run_again_with_force_and_a_reason_only(
@@ -398,6 +490,7 @@ def test_done_work_is_run_again_with_force_and_a_reason_only(
     chosen = form.fields["task"]
     assert "force_needed" in send(anybody, form, verb="rerun", task=chosen).text
     assert "reason_needed" in send(anybody, form, verb="rerun", task=chosen, force="yes").text
+    assert_page_words(send(anybody, form, verb="rerun", task=chosen))
     assert user.status(task) == "DONE"
     send(anybody, form, verb="rerun", task=chosen, force="yes", reason="wrong reference")
     assert user.status(task) == "PENDING"
@@ -410,7 +503,32 @@ def test_a_whole_group_of_failures_is_run_again(anybody: httpx.Client, user: Use
     after = send(anybody, form, reason="disk is back")
     assert "7 tasks re-run" in after.text
     assert user.client.count()["PENDING"] == 7
-    assert "No task is left in this group" in send(anybody, form).text
+    assert "No task is left of this group" in send(anybody, form).text
+
+
+def test_a_group_whose_message_has_several_lines_is_run_again(
+    anybody: httpx.Client, user: User
+) -> None:
+    failed(user, *(f"Traceback:\r\n  line {n}\nKeyError: 'Ärger'\n" for n in range(2)))
+    enter(anybody, user.token)
+    (form,) = forms(anybody.get(address(user)), "/page/rerun-failures")
+    assert "2 tasks re-run" in send(anybody, form).text
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        *("", "[]", "null", "[" * 9_999, '["a", "b", 1]', '["a", "b", "now"]'),
+        *('["a", 1, "2026-11-25T12:00:00Z"]', '["a", "b", "2026-11-25T12:00:00"]'),
+    ],
+)
+def test_a_group_that_no_page_names_is_refused(
+    anybody: httpx.Client, user: User, group: str
+) -> None:
+    (form,) = forms(enter(anybody, user.token), "/session/end")
+    page = send(anybody, replace(form, action="/page/rerun-failures"), group=group)
+    assert page.status_code == 422
+    assert "bad_request" in page.text
 
 
 def test_nothing_selected_is_said(anybody: httpx.Client, user: User) -> None:
@@ -443,7 +561,8 @@ def test_an_administrator_looks_but_does_not_run_again(
     (form,) = forms(page, "/page/act")
     after = send(anybody, form, verb="rerun", task=form.fields["task"])
     assert "forbidden" in after.text
-    assert "use a token of the pipeline" in after.text
+    assert "enter a token of the pipeline" in after.text
+    assert_page_words(after)
 
 
 @pytest.mark.parametrize("task", ["", "[]", "null", '["a", "b", "c", "FAILED", true]', "[" * 9_999])
@@ -469,7 +588,7 @@ def test_a_task_that_cannot_be_is_refused(anybody: httpx.Client, user: User, odd
             assert page.status_code in (200, 422)
             assert 'class="said bad"' in page.text
     group = replace(form, action="/page/rerun-failures")
-    page = send(anybody, group, pipeline=user.pipeline, pattern="\0")
+    page = send(anybody, group, group=json.dumps([user.pipeline, "\0", "2026-11-25T12:00:00Z"]))
     assert "Nothing was re-run" in page.text
 
 

@@ -16,7 +16,7 @@ from coordinator.errors import (
     UnknownTask,
 )
 from coordinator.model import Event, Task
-from coordinator.requests import Name, Policy, Report, Reported, Search, Seen
+from coordinator.requests import Decision, Name, Policy, Report, Reported, Search, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from tests.factories import (
@@ -251,6 +251,38 @@ class TestDecisions:
         task = claimed(porch, secret)
         cancel(porch, caller(secret), Name(task.task_input_id), Seen(S.CLAIMED, 1))
         assert isinstance(report(porch, secret, task, S.DONE), IllegalChange)
+
+    def test_of_a_release_leaves_what_was_started_since(self, porch: Coordinator) -> None:
+        _, secret = pipeline(porch)
+        task = claimed(porch, secret)
+        report(porch, secret, task, S.RUNNING)
+        decision = Decision(Name(task.task_input_id), Seen(S.CLAIMED, 1))
+        (answer,) = porch.release_seen(caller(secret), [decision])
+        assert isinstance(answer, StatusChanged)
+        assert path(porch, secret, task) == ["PENDING", "CLAIMED", "RUNNING"]
+
+    def test_of_a_release_leaves_a_later_holder_and_no_trace(self, porch: Coordinator) -> None:
+        _, secret = pipeline(porch)
+        task = claimed(porch, secret)
+        decision = Decision(Name(task.task_input_id), Seen(S.CLAIMED, 1))
+        (first,) = porch.release_seen(caller(secret), [decision], reason="node is gone")
+        assert isinstance(first, Reported)
+        assert first.changed
+        assert events(porch, secret, task)[-1].message == "node is gone"
+        porch.claim(caller(secret), 1)
+        (second,) = porch.release_seen(caller(secret), [decision])
+        assert isinstance(second, StatusChanged)
+        assert refused(porch, secret, task) == []
+
+    @pytest.mark.parametrize("status", [S.PENDING, S.DONE, S.FAILED])
+    def test_of_a_release_is_for_what_somebody_holds(
+        self, porch: Coordinator, status: Status
+    ) -> None:
+        _, secret = pipeline(porch)
+        (key,) = submit(porch, secret, definitions(1))
+        decision = Decision(Name(key), Seen(status, 0))
+        (answer,) = porch.release_seen(caller(secret), [decision])
+        assert isinstance(answer, IllegalChange)
 
 
 class TestHeartbeats:

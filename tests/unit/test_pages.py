@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi import Request
 
-from coordinator.errors import BadRequest, Forbidden
+from coordinator import errors
+from coordinator.errors import BadRequest, Forbidden, PorchError, StatusChanged, TooLarge
 from coordinator.gateway.headers import policy
-from coordinator.gateway.pages import charts, words
+from coordinator.gateway.pages import charts, cures, render, words
 from coordinator.gateway.pages.session import (
     Said,
     Session,
@@ -20,6 +21,7 @@ from coordinator.gateway.pages.session import (
     require_proof,
 )
 from coordinator.gateway.pages.shapes import (
+    Alike,
     Chosen,
     attempts,
     is_partly_grouped,
@@ -30,7 +32,7 @@ from coordinator.gateway.pages.shapes import (
 from coordinator.gateway.pages.wanted import task_href, wanted
 from coordinator.gateway.problems import on_defect
 from coordinator.model import Event
-from coordinator.overview import Counts, Interval, RunTimes, View
+from coordinator.overview import Counts, FailureGroup, Interval, RunTimes, View
 from coordinator.status import Status
 from tests.factories import a_task
 
@@ -67,6 +69,12 @@ def test_empty_fields_do_not_restrict() -> None:
     assert asked.view == View()
     assert asked.href() == "/"
     assert not asked.is_narrowed
+
+
+def test_the_name_of_a_pipeline_is_taken_as_it_is() -> None:
+    asked = wanted({"pipeline": " a  b ", "text": " x "})
+    assert asked.view == View(pipeline=" a  b ", text="x")
+    assert asked.href() == "/?pipeline=+a++b+&text=x"
 
 
 def test_another_view_begins_at_its_first_page() -> None:
@@ -119,6 +127,37 @@ def test_long_texts_are_cut_and_say_so() -> None:
     assert words.cut("x" * 160) == "x" * 160
     assert words.cut("x" * 161) == "x" * 160 + "…"
     assert words.cut(" " * 5_000 + "x").endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('line\r\n\tend é "א"', 'line\r\n\tend é "א"'),
+        ("a\u202eb\u2069", "a\\u202eb\\u2069"),
+        ('"\\\\\u202e"', '"\\\\\\u202e"'),
+    ],
+)
+def test_what_is_not_seen_is_written_out(text: str, shown: str) -> None:
+    assert words.seen(text) == shown
+    assert words.unseen(shown) == text
+
+
+@pytest.mark.parametrize("text", ["\\n", "\\u0041", "\\\\u202e", "\\u0000", "\\ud800", "\\u2"])
+def test_what_no_page_has_written_out_is_left_as_it_is(text: str) -> None:
+    assert words.unseen(text) == text
+
+
+def test_cures_are_those_of_the_page() -> None:
+    changed = StatusChanged("is DONE now", "look again with `porch show 01` and decide anew")
+    assert cures.in_a_line(changed) == (
+        "status_changed: is DONE now; look at the task as it is now, and decide anew"
+    )
+    ours = Forbidden("this form is not yours", "load the page again")
+    assert cures.in_a_line(ours) == "forbidden: this form is not yours; load the page again"
+    assert cures.cure(TooLarge("too much", "raise PORCH_MAX_INPUT_BYTES")) == ""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in kinds if issubclass(kind, PorchError)}
+    assert codes.issuperset(cures.CURES)
 
 
 # Charts -------------------------------------------------------------------------------------
@@ -191,6 +230,14 @@ def test_a_name_that_no_page_writes_is_refused(given: str) -> None:
         Chosen.read(given)
 
 
+def test_a_form_names_a_group_in_ascii_on_one_line() -> None:
+    group = FailureGroup("é", "line #\r\n\tat Ärger\n", "", 2, NOON, NOON)
+    alike = Alike.of(group)
+    assert Alike.read(alike.value) == alike
+    assert alike.value.isascii()
+    assert alike.value.isprintable()
+
+
 def test_the_buttons_are_those_that_the_status_allows() -> None:
     assert verbs_for(Status.PENDING) == ["cancel"]
     assert verbs_for(Status.RUNNING) == ["cancel", "release"]
@@ -208,6 +255,15 @@ def test_more_failures_than_are_compared_are_known_as_such() -> None:
     few, many = ([Counts("a", {Status.FAILED: n, Status.DONE: 10**6})] for n in (4_000, 4_001))
     assert not is_partly_grouped(tiles(few, None))
     assert is_partly_grouped(tiles(many, None))
+
+
+@pytest.mark.parametrize(("partly", "shown"), [(False, "4,000<"), (True, "4,000+<")])
+def test_a_group_of_which_there_may_be_more_says_so(partly: bool, shown: str) -> None:
+    group = FailureGroup("p", "", "disk full", 4_000, NOON, NOON)
+    made = render.templates.get_template("group.html").render(
+        group=group, partly=partly, session=None, asked=wanted({}), alike=Alike.of
+    )
+    assert shown in made
 
 
 def test_events_tell_the_attempts() -> None:

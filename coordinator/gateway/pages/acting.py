@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from coordinator.errors import BadInput, Conflict, Forbidden, NotFound, PorchError
+from coordinator.gateway.pages.cures import in_a_line
 from coordinator.gateway.pages.session import Said
-from coordinator.gateway.pages.shapes import Chosen, told
+from coordinator.gateway.pages.shapes import Alike, Chosen, told
 from coordinator.model import Task
 from coordinator.requests import Caller, Decision, Name, Reported, Seen
 from coordinator.service import Coordinator
@@ -50,12 +51,12 @@ def _of_one(
     reason: str | None,
     force: bool,
 ) -> Answers:
-    names = [Name(c.task_input_id, c.version, c.attempt) for c in chosen]
-    seen = [Seen(c.status, c.attempt) for c in chosen]
-    decisions = [Decision(name, as_seen) for name, as_seen in zip(names, seen, strict=True)]
+    decisions = [
+        Decision(Name(c.task_input_id, c.version), Seen(c.status, c.attempt)) for c in chosen
+    ]
     try:
         if verb == "release":
-            return porch.release(who, names, pipeline=pipeline, message=reason)
+            return porch.release_seen(who, decisions, pipeline=pipeline, reason=reason)
         if verb == "cancel":
             return porch.cancel(who, decisions, pipeline=pipeline, reason=reason)
         return porch.rerun(who, decisions, pipeline=pipeline, reason=reason, force=force)
@@ -63,25 +64,24 @@ def _of_one(
         return [refusal] * len(chosen)
 
 
-def rerun_failures(
-    porch: Coordinator, who: Caller, pipeline: str, pattern: str, reason: str | None
-) -> Said:
-    """Re-run a whole group of failures, batch by batch."""
+def rerun_failures(porch: Coordinator, who: Caller, alike: Alike, reason: str | None) -> Said:
+    """Re-run a whole group of failures, batch by batch; what fails only now waits to be seen."""
     answers: Answers = []
     after, until = 0, time.monotonic() + _SECONDS
     more = True
     while more:
-        batch = porch.failures(who, pipeline, pattern, after=after, limit=_BATCH)
+        batch = porch.failures(who, alike.pipeline, alike.pattern, after=after, limit=_BATCH)
         if batch:
-            decisions = [_decision(task) for task in batch]
-            answers += porch.rerun(who, decisions, pipeline=pipeline, reason=reason)
+            decisions = [_decision(task) for task in batch if task.updated_at <= alike.last]
+            answers += porch.rerun(who, decisions, pipeline=alike.pipeline, reason=reason)
             after = batch[-1].task_id
         more = len(batch) == _BATCH
         if time.monotonic() > until:
             break
     porch.look_anew()
     if not answers:
-        return Said("mixed", "No task is left in this group", ("Somebody may have been faster",))
+        words = "No task is left of this group as it was shown"
+        return Said("mixed", words, ("Somebody may have been faster",))
     said = told("rerun", *_counted(answers))
     return (
         replace(said, kind="mixed", text=f"{said.text} so far; the group has more")
@@ -97,4 +97,4 @@ def _decision(task: Task) -> Decision:
 def _counted(answers: Answers) -> tuple[int, int, list[str]]:
     done = sum(isinstance(a, Reported) and a.changed for a in answers)
     settled = sum(isinstance(a, Reported) and not a.changed for a in answers)
-    return done, settled, [str(a) for a in answers if isinstance(a, PorchError)]
+    return done, settled, [in_a_line(a) for a in answers if isinstance(a, PorchError)]

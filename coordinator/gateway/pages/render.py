@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from coordinator.gateway.pages import charts, shapes, wanted, words
+from coordinator.gateway.pages import charts, cures, shapes, wanted, words
 from coordinator.gateway.pages.session import Said, Session
 from coordinator.overview import GROUPED
 from coordinator.status import Status
@@ -25,6 +25,7 @@ def _environment() -> Environment:
         # Whatever is shown is text, unless a template itself is HTML.
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -36,6 +37,7 @@ def _environment() -> Environment:
         number=words.number,
         tasks=words.tasks,
         cut=words.cut,
+        cure=cures.cure,
         sentence=words.sentence,
         short=charts.short,
         one_line=words.one_line,
@@ -56,11 +58,19 @@ def _environment() -> Environment:
     return made
 
 
+def _shown(value: object) -> object:
+    """A text with nothing in it that is not seen; what is HTML already has been through this.
+
+    A name that a form sends back goes through ``|e``, which leaves it as it is.
+    """
+    return words.seen(value) if type(value) is str else value
+
+
 def _version(file: str) -> str:
     return sha256((STATIC / file).read_bytes()).hexdigest()[:12]
 
 
-_templates = _environment()
+templates = _environment()
 
 
 def page(request: Request, template: str, status: int = 200, **shown: Any) -> HTMLResponse:
@@ -71,7 +81,7 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> HT
     if said is None and session is not None:
         said = session.open_said(cookie)
     base = {"session": session, "said": said, "here": None}
-    text = _templates.get_template(template).render({**base, **shown})
+    text = templates.get_template(template).render({**base, **shown})
     reply = HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
     if cookie is not None:
         forget(request, reply, "said")

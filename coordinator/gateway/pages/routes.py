@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import AccessDenied, BadRequest, MissingToken
 from coordinator.gateway.callers import Porch
 from coordinator.gateway.pages import acting, charts, refusals, render, shapes
+from coordinator.gateway.pages.cures import in_a_line
 from coordinator.gateway.pages.session import (
     Said,
     Session,
@@ -83,6 +84,7 @@ def overview(request: Request, porch: Porch) -> Response:
             porch.throughput(who, pipeline=view.pipeline, hours=asked.hours)
         ),
         run_times=charts.run_times(porch.run_times(who)),
+        alike=shapes.Alike.of,
         groups=porch.failure_groups(who, pipeline=view.pipeline),
         partly=shapes.is_partly_grouped(tiles),
     )
@@ -133,17 +135,17 @@ def rerun_failures(
     request: Request,
     porch: Porch,
     session: OwnForm,
-    pipeline: Text = "",
-    pattern: Text = "",
+    group: Text = "",
     reason: Text = "",
     back: Text = "/",
 ) -> Response:
     """Re-run every task of a group of failures."""
+    alike = shapes.Alike.read(group)
     who = _as_session(request, session)
     try:
-        said = acting.rerun_failures(porch, who, pipeline, pattern, reason.strip() or None)
+        said = acting.rerun_failures(porch, who, alike, reason.strip() or None)
     except acting.REFUSALS as refusal:
-        said = Said("bad", "Nothing was re-run", (str(refusal),))
+        said = Said("bad", "Nothing was re-run", (in_a_line(refusal),))
     return render.go_to(request, page_path(back), session, said)
 
 

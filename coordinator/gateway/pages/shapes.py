@@ -12,7 +12,7 @@ from coordinator.gateway.pages.session import Said, Tone
 from coordinator.gateway.pages.words import tasks as so_many
 from coordinator.model import Event, Task
 from coordinator.naming import may_be_a_name
-from coordinator.overview import GROUPED, Counts
+from coordinator.overview import GROUPED, Counts, FailureGroup
 from coordinator.status import HELD, TRANSITIONS, Status
 
 #: What an operator may do, and what the button says.
@@ -59,6 +59,41 @@ class Chosen:
         return json.dumps(
             [self.pipeline, self.version, self.task_input_id, self.status, self.attempt]
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A group of failures as it stood on a page, of which ``last`` was the latest."""
+
+    pipeline: str
+    pattern: str
+    last: datetime
+
+    @classmethod
+    def of(cls, group: FailureGroup) -> Alike:
+        """The group that a page shows."""
+        return cls(group.pipeline, group.pattern, group.last)
+
+    @classmethod
+    def read(cls, given: str) -> Alike:
+        """From the value of a form's field. Raises BadRequest."""
+        try:
+            pipeline, pattern, last = json.loads(given)
+            alike = cls(pipeline, pattern, datetime.fromisoformat(last))
+        except (ValueError, TypeError, RecursionError):
+            alike = None
+        if (
+            alike is None
+            or alike.last.tzinfo is None
+            or not all(isinstance(text, str) for text in (pipeline, pattern))
+        ):
+            raise BadRequest("the form names a group in a way that no page writes", "load it again")
+        return alike
+
+    @property
+    def value(self) -> str:
+        """The value of a form's field; in ASCII, as browsers write line ends in their own way."""
+        return json.dumps([self.pipeline, self.pattern, self.last.isoformat()])
 
 
 def verbs_for(status: Status) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from urllib.parse import urlencode
 
 from coordinator.errors import BadRequest
+from coordinator.gateway.pages.words import unseen
 from coordinator.model import Task
 from coordinator.overview import Kind, View
 from coordinator.status import Status
@@ -78,9 +79,10 @@ def wanted(query: Mapping[str, str]) -> Wanted:
         )
     view = View(
         kind=next(known for known in KINDS if known == kind),
-        pipeline=given.get("pipeline"),
+        # As it is: a name may have blanks anywhere.
+        pipeline=query["pipeline"] if "pipeline" in given else None,
         status=Status(status) if status else None,
-        text=given.get("text"),
+        text=unseen(given["text"]) if "text" in given else None,
     )
     return Wanted(view, given.get("after"), int(hours))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -82,9 +83,45 @@ def cut(text: str, most: int = 160) -> str:
     return line if len(line) <= most and len(text) <= most * 2 else line[:most].rstrip() + "…"
 
 
+#: Controls, and what directs or joins text without being seen: the order of a row may hang on it,
+#: and two texts that look the same may differ in it.
+_UNSEEN = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb]"
+)
+_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
+
+
+def seen(text: str) -> str:
+    r"""A text in which characters that are not seen, and direct others, are written as JSON may.
+
+    >>> seen("a\u202eb")
+    'a\\u202eb'
+    """
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def unseen(text: str) -> str:
+    r"""What ``seen`` has written, as it was.
+
+    >>> unseen(r"a\u202eb") == "a\u202eb"
+    True
+    """
+
+    def as_it_was(found: re.Match[str]) -> str:
+        sign = chr(int(found[2], 16))
+        return found[1] + sign if sign > "\x1f" and _UNSEEN.match(sign) else found[0]
+
+    return _ESCAPE.sub(as_it_was, text)
+
+
 def one_line(task_input: Mapping[str, Any]) -> str:
-    """A task_input as one line of JSON."""
-    return json.dumps(task_input, ensure_ascii=False)
+    """A task_input as one line of JSON, in which the text filter finds what is copied from it.
+
+    >>> one_line({"sample": "S1", "lanes": [1, 2]})
+    '{"sample":"S1","lanes":[1,2]}'
+    """
+    return json.dumps(task_input, ensure_ascii=False, separators=(",", ":"))
 
 
 def whole(task_input: Mapping[str, Any]) -> str:
