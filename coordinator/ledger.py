@@ -174,7 +174,7 @@ class Ledger(Protocol):
         """The time by which events are noted."""
         ...
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
+    def happened(self, begin: datetime, end: datetime) -> list[Happened]:
         """What happened from ``begin`` on and before ``end``; ticks of nothing are left out."""
         ...
 

@@ -27,7 +27,7 @@ class History(Protocol):
 
     def now(self) -> datetime: ...
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]: ...
+    def happened(self, begin: datetime, end: datetime) -> list[Happened]: ...
 
 
 class Throughput:
@@ -47,8 +47,13 @@ class Throughput:
         self._begin: datetime | None = None
         self._settled = datetime.min.replace(tzinfo=UTC)
 
-    def of_late(self, history: History, ticks: int) -> Mapping[tuple[datetime, int], _Counts]:
-        """The last ``ticks`` ticks, the current one included, and perhaps some before them."""
+    def of_late(
+        self, history: History, ticks: int
+    ) -> tuple[Mapping[tuple[datetime, int], _Counts], datetime]:
+        """The last ``ticks`` ticks, and perhaps some before them; and which is the current one.
+
+        What says that it is to happen, as an import may, is left out until then.
+        """
         with self._lock:
             if time.monotonic() - self._since > REREAD:
                 self._forget()
@@ -64,9 +69,8 @@ class Throughput:
                 _add(self._kept, history.happened(self._settled, settled))
                 self._settled = settled
             answer = dict(self._kept)
-            _add(answer, history.happened(self._settled, None))
-            answer.setdefault((tick_of(now), 0), (0, 0, 0))
-            return answer
+            _add(answer, history.happened(self._settled, now))
+            return answer, tick_of(now)
 
 
 def tick_of(moment: datetime) -> datetime:
@@ -85,14 +89,17 @@ def ticks_for(hours: int) -> int:
 
 
 def intervals(
-    ticks: Mapping[tuple[datetime, int], _Counts], hours: int, pipeline_id: int | None
+    ticks: Mapping[tuple[datetime, int], _Counts],
+    current: datetime,
+    hours: int,
+    pipeline_id: int | None,
 ) -> list[Interval]:
-    """The last ``hours``, the oldest interval first. The newest has just begun, or is nearly over.
+    """The last ``hours``, the oldest interval first; the newest is the one with the current tick.
 
     Intervals begin at whole multiples of their length, so that a finished one does not change.
     """
     length = ticks_for(hours) * TICK
-    newest = int(max(begin for begin, _ in ticks).timestamp()) // length
+    newest = int(current.timestamp()) // length
     amount = hours * 3600 // length
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
     for (begin, of), counts in ticks.items():

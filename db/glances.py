@@ -137,7 +137,7 @@ HAPPENED = text(
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
     FROM porch.event e JOIN porch.task t USING (task_id)
     WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
-        AND e.at >= :begin AND e.at < COALESCE(CAST(:end AS timestamptz), 'infinity')
+        AND e.at >= :begin AND e.at < :end
     GROUP BY 1, 2
     """
 )

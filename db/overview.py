@@ -81,7 +81,7 @@ class OverviewLedger(PostgresBase):
         moment: datetime = self._glance(glances.NOW)[0][0]
         return moment.astimezone(UTC)
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
+    def happened(self, begin: datetime, end: datetime) -> list[Happened]:
         rows = self._glance(glances.HAPPENED, begin=begin, end=end, tick=TICK)
         return [
             Happened(

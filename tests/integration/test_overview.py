@@ -363,6 +363,22 @@ class TestThroughput:
         assert 6 <= len(drawn) <= 48
         assert abs(len(drawn) * length - timedelta(hours=hours)) < length
 
+    def test_ends_now_whatever_an_event_says_of_the_future(
+        self, porch: Coordinator, boss: str
+    ) -> None:
+        _, secret = pipeline(porch)
+        submit(porch, secret, definitions(3))
+        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.execute(
+                text(
+                    "UPDATE porch.event SET at = at + interval '70 years' WHERE event_id ="
+                    " (SELECT min(event_id) FROM porch.event)"
+                )
+            )
+        drawn = porch.throughput(caller(boss))
+        assert sum(i.submitted for i in drawn) == 2
+        assert drawn[-1].begin <= porch.ledger.now() < drawn[-1].begin + timedelta(hours=1)
+
     def test_leaves_out_late_reports(self, porch: Coordinator, boss: str) -> None:
         _, secret = pipeline(porch)
         submit(porch, secret, definitions(1))

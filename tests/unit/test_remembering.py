@@ -71,17 +71,16 @@ class Past:
 
     def __init__(self) -> None:
         self.time = NOON
-        self.read: list[tuple[datetime, datetime | None]] = []
+        self.read: list[tuple[datetime, datetime]] = []
 
     def now(self) -> datetime:
         return self.time
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
+    def happened(self, begin: datetime, end: datetime) -> list[Happened]:
         self.read.append((begin, end))
-        last = self.time if end is None else end
         found: dict[datetime, int] = {}
         moment = begin.replace(second=0)
-        while moment < last:
+        while moment < end:
             if moment >= begin:
                 tick = moment.replace(minute=moment.minute // 10 * 10)
                 found[tick] = found.get(tick, 0) + 1
@@ -90,7 +89,8 @@ class Past:
 
 
 def submitted(throughput: Throughput, past: Past, hours: int = 24) -> list[int]:
-    return [i.submitted for i in intervals(throughput.of_late(past, hours * 6), hours, None)]
+    ticks, current = throughput.of_late(past, hours * 6)
+    return [i.submitted for i in intervals(ticks, current, hours, None)]
 
 
 class TestThePast:
@@ -103,7 +103,7 @@ class TestThePast:
             assert counts == [30] * 47 + [(later % 30) or 0]
         assert past.read == [
             (NOON + 7 * MINUTE - settled, NOON + 55 * MINUTE - settled),
-            (NOON + 55 * MINUTE - settled, None),
+            (NOON + 55 * MINUTE - settled, NOON + 55 * MINUTE),
         ]
 
     def test_further_back_is_read_when_somebody_asks(self) -> None:
