@@ -178,8 +178,8 @@ class Ledger(Protocol):
         """What happened from ``begin`` on and before ``end``; ticks of nothing are left out."""
         ...
 
-    def run_times(self, newest: int) -> list[Runs]:
-        """The run times of the ``newest`` DONE tasks of each pipeline that has any, by name."""
+    def run_times(self, latest: int) -> list[Runs]:
+        """The run times of the ``latest`` DONE tasks of each pipeline that has any, by name."""
         ...
 
     def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:

@@ -54,8 +54,8 @@ LONGEST_TEXT = 1_000
 FIRST_STEP, STEP_GROWS, MOST_IN_STEP = 500, 4, 20_000
 SEARCH_SECONDS = 0.12
 
-#: Of each pipeline, so many of its newest finished tasks say how long a run takes.
-RUNS = 200
+#: Of each pipeline, so many of its latest finished runs say how long a run takes.
+RUNS = 500
 #: Of the latest failures, so many are grouped.
 GROUPED = 4_000
 #: So many FAILED tasks are compared with a pattern by one statement.
@@ -82,7 +82,7 @@ class Overview(Lookup):
         self._counts: Remembered[list[Counts]] = Remembered()
         self._happened: Remembered[list[Interval]] = Remembered()
         self._groups: Remembered[list[FailureGroup]] = Remembered()
-        # The newest runs of a pipeline change slowly, and what is long with them.
+        # The latest runs of a pipeline change slowly, and what is long with them.
         self._runs: Remembered[list[Runs]] = Remembered(200.0, 60.0)
 
     def page(
@@ -132,7 +132,11 @@ class Overview(Lookup):
         return self._happened.get((wanted, hours), work_out)
 
     def run_times(self, caller: Caller) -> list[RunTimes]:
-        """Each pipeline that has finished runs, by name."""
+        """Each pipeline that has finished runs, by name; of each, the latest RUNS.
+
+        Of a task that was re-run, the run before is no longer one of them, the new one is when it
+        has finished.
+        """
         who = self._onlooker(caller)
         return [r.times for r in self._finished_runs() if _may_see(who, r.times.pipeline)]
 

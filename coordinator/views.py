@@ -11,7 +11,7 @@ from coordinator.model import Task
 from coordinator.status import Status
 
 #: ``long_running``: held for longer than the mean and two standard deviations of its pipeline's
-#: finished runs. ``recent_failures``: FAILED, the latest change first.
+#: latest finished runs. ``recent_failures``: FAILED, the latest change first.
 Kind = Literal["all", "not_done", "long_running", "recent_failures"]
 
 
@@ -59,7 +59,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """How long the newest finished tasks of a pipeline ran, from the claim to DONE, in seconds.
+    """How long the latest finished runs of a pipeline took, from the claim to DONE, in seconds.
 
     ``limit``: beyond it a run is long: mean and two standard deviations; None for fewer than two
     runs.

@@ -142,22 +142,22 @@ HAPPENED = text(
     """
 )
 
-#: How long the newest DONE tasks of each pipeline ran: the last change of a DONE task is its end.
+#: How long the latest finished runs of each pipeline took. The last change of a DONE task is its
+#: end; none has ended in the future, whatever was imported.
 RUN_TIMES = text(
     """
     WITH run AS (
         SELECT p.pipeline_id, p.name,
             CAST(extract(epoch FROM d.updated_at - e.at) AS float) AS seconds
         FROM porch.pipeline p CROSS JOIN LATERAL (
-            SELECT t.task_id FROM porch.task t
-            WHERE (t.pipeline_id, t.task_id) < (p.pipeline_id, 9223372036854775807)
+            SELECT t.task_id, t.attempt, t.updated_at FROM porch.task t
+            WHERE (t.pipeline_id, t.updated_at, t.task_id)
+                    < (p.pipeline_id, statement_timestamp(), 9223372036854775807)
                 AND t.pipeline_id >= p.pipeline_id AND t.status = 'DONE'
-            ORDER BY t.pipeline_id DESC, t.task_id DESC LIMIT :newest
-        ) n CROSS JOIN LATERAL (
-            SELECT attempt, updated_at FROM porch.task t WHERE t.task_id = n.task_id OFFSET 0
+            ORDER BY t.pipeline_id DESC, t.updated_at DESC, t.task_id DESC LIMIT :latest
         ) d CROSS JOIN LATERAL (
             SELECT e.at FROM porch.event e
-            WHERE e.task_id = n.task_id AND e.attempt = d.attempt AND e.to_status = 'CLAIMED'
+            WHERE e.task_id = d.task_id AND e.attempt = d.attempt AND e.to_status = 'CLAIMED'
             OFFSET 0
         ) e
     )

@@ -90,8 +90,8 @@ class OverviewLedger(PostgresBase):
             for row in rows
         ]
 
-    def run_times(self, newest: int) -> list[Runs]:
-        rows = self._glance(glances.RUN_TIMES, newest=newest)
+    def run_times(self, latest: int) -> list[Runs]:
+        rows = self._glance(glances.RUN_TIMES, latest=latest)
         return [Runs(row.pipeline_id, _run_times(row)) for row in rows]
 
     def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:

@@ -71,15 +71,20 @@ def run_for(porch: Coordinator, secret: str, *seconds: float) -> None:
         submit(porch, secret, definitions(1))
         (task,) = porch.claim(caller(secret), 1)
         say(porch, secret, task, S.DONE)
-        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
-            connection.execute(
-                text(
-                    "UPDATE porch.event e SET at = t.updated_at - make_interval(secs => :s)"
-                    " FROM porch.task t WHERE t.task_id = e.task_id AND t.task_id = :id"
-                    " AND to_status = 'CLAIMED'"
-                ),
-                {"s": lasted, "id": task.task_id},
-            )
+        lasting(porch, task, lasted)
+
+
+def lasting(porch: Coordinator, task: Task, seconds: float) -> None:
+    """As if the task had been claimed so many seconds before it was DONE."""
+    with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            text(
+                "UPDATE porch.event e SET at = t.updated_at - make_interval(secs => :s)"
+                " FROM porch.task t WHERE t.task_id = e.task_id AND t.task_id = :id"
+                " AND to_status = 'CLAIMED'"
+            ),
+            {"s": seconds, "id": task.task_id},
+        )
 
 
 def one_of_each(porch: Coordinator, secret: str) -> dict[Status, int]:
@@ -414,14 +419,31 @@ class TestRunTimes:
             RunTimes(name, 3, *map(pytest.approx, (200, 100, 200, 290, 400)))  # type: ignore[arg-type]
         ]
 
-    def test_are_of_the_newest_runs(
+    def test_are_of_what_finished_last_whenever_it_was_registered(
         self, porch: Coordinator, boss: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("coordinator.overview.RUNS", 2)
         _, secret = pipeline(porch)
-        run_for(porch, secret, 9_000, 100, 200)
+        submit(porch, secret, definitions(3))
+        one, two, three = porch.claim(caller(secret), 3)
+        for task, lasted in ((three, 9_000), (two, 100), (one, 200)):
+            say(porch, secret, task, S.DONE)
+            lasting(porch, task, lasted)
         (times,) = porch.run_times(caller(boss))
         assert (times.runs, times.mean) == (2, pytest.approx(150))
+
+    def test_have_no_run_that_ends_in_the_future(self, porch: Coordinator, boss: str) -> None:
+        _, secret = pipeline(porch)
+        run_for(porch, secret, 100, 200)
+        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.execute(
+                text(
+                    "UPDATE porch.task SET updated_at = updated_at + interval '70 years'"
+                    " WHERE task_id = (SELECT max(task_id) FROM porch.task)"
+                )
+            )
+        (times,) = porch.run_times(caller(boss))
+        assert (times.runs, times.mean) == (1, pytest.approx(100))
 
 
 class TestFailuresThatAreAlike:
