@@ -179,7 +179,10 @@ class Ledger(Protocol):
         ...
 
     def run_times(self, latest: int) -> list[Runs]:
-        """The run times of the ``latest`` DONE tasks of each pipeline that has any, by name."""
+        """The run times of the ``latest`` DONE tasks of each pipeline that has any, by name.
+
+        Those whose claim was filled in by an import are left out: when they began is not known.
+        """
         ...
 
     def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:

@@ -143,7 +143,8 @@ HAPPENED = text(
 )
 
 #: How long the latest finished runs of each pipeline took. The last change of a DONE task is its
-#: end; none has ended in the future, whatever was imported.
+#: end; none has ended in the future, whatever was imported. When a run began whose claim the import
+#: filled in, nobody knows.
 RUN_TIMES = text(
     """
     WITH run AS (
@@ -156,10 +157,11 @@ RUN_TIMES = text(
                 AND t.pipeline_id >= p.pipeline_id AND t.status = 'DONE'
             ORDER BY t.pipeline_id DESC, t.updated_at DESC, t.task_id DESC LIMIT :latest
         ) d CROSS JOIN LATERAL (
-            SELECT e.at FROM porch.event e
+            SELECT e.at, e.message FROM porch.event e
             WHERE e.task_id = d.task_id AND e.attempt = d.attempt AND e.to_status = 'CLAIMED'
             OFFSET 0
         ) e
+        WHERE starts_with(e.message, :filled_in) IS NOT TRUE
     )
     SELECT pipeline_id, name AS pipeline, count(*) AS runs, avg(seconds) AS mean,
         stddev_samp(seconds) AS deviation,

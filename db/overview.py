@@ -9,6 +9,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.sql import Executable
 
 from coordinator.model import Task
+from coordinator.moving_over import FILLED_IN
 from coordinator.status import Status
 from coordinator.views import (
     TICK,
@@ -91,7 +92,7 @@ class OverviewLedger(PostgresBase):
         ]
 
     def run_times(self, latest: int) -> list[Runs]:
-        rows = self._glance(glances.RUN_TIMES, latest=latest)
+        rows = self._glance(glances.RUN_TIMES, latest=latest, filled_in=FILLED_IN)
         return [Runs(row.pipeline_id, _run_times(row)) for row in rows]
 
     def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from config.import_npg_porch import import_npg_porch
 from config.wiring import make_coordinator
+from coordinator.access import new_secret
 from coordinator.errors import BadRequest, Forbidden, MissingToken, TooLarge, UnknownPipeline
+from coordinator.identity import Limits
 from coordinator.model import Task
 from coordinator.overview import Page, RunTimes, View
 from coordinator.requests import Name
@@ -27,6 +31,7 @@ from tests.factories import (
     pipeline,
     submit,
 )
+from tests.importing.npg_porch import LIVES, Old, changed
 from tests.leased import events, say
 
 S = Status
@@ -431,6 +436,29 @@ class TestRunTimes:
             lasting(porch, task, lasted)
         (times,) = porch.run_times(caller(boss))
         assert (times.runs, times.mean) == (2, pytest.approx(150))
+
+    def test_leave_out_what_was_imported_without_a_claim(
+        self, porch: Coordinator, boss: str, database_url: str, tmp_path: Path
+    ) -> None:
+        old = Old(f"sqlite:///{tmp_path / 'porch.db'}", "2.2")
+        target = old.pipeline("old", "1.0")
+        token = old.token(new_secret(), "old")
+        lives = [["Created", changed("DONE")]] * 3 + [LIVES["DONE"]] * 2
+        old.tasks(target, (({"run": n}, "DONE", life) for n, life in enumerate(lives)), token)
+        old.close()
+        import_npg_porch(
+            database_url,
+            Limits(),
+            source_url=old.url,
+            schema="",
+            zone=None,
+            batch=100,
+            dry_run=False,
+            skipped=None,
+        )
+        (times,) = porch.run_times(caller(boss))
+        # Each of the changes there is a minute after the one before.
+        assert (times.runs, times.mean, times.deviation) == (2, 120.0, 0.0)
 
     def test_have_no_run_that_ends_in_the_future(self, porch: Coordinator, boss: str) -> None:
         _, secret = pipeline(porch)
