@@ -174,8 +174,11 @@ class Ledger(Protocol):
         """The time by which events are noted."""
         ...
 
-    def happened(self, begin: datetime, end: datetime) -> list[Happened]:
-        """What happened from ``begin`` on and before ``end``; ticks of nothing are left out."""
+    def happened(self, pipeline_id: int | None, begin: datetime, end: datetime) -> list[Happened]:
+        """What happened from ``begin`` on and before ``end``; ticks of nothing are left out.
+
+        In one pipeline, or in all.
+        """
         ...
 
     def run_times(self, latest: int) -> list[Runs]:

@@ -126,8 +126,8 @@ class Overview(Lookup):
         wanted = target.pipeline_id if target else None
 
         def work_out() -> list[Interval]:
-            ticks, current = self._throughput.of_late(self.ledger, hours * 3600 // TICK)
-            return intervals(ticks, current, hours, wanted)
+            ticks, current = self._throughput.of_late(self.ledger, wanted, hours * 3600 // TICK)
+            return intervals(ticks, current, hours)
 
         return self._happened.get((wanted, hours), work_out)
 

@@ -126,10 +126,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What happened to the tasks of a pipeline in the TICK seconds from ``begin`` on."""
+    """What happened in the TICK seconds from ``begin`` on."""
 
     begin: datetime
-    pipeline_id: int
     submitted: int
     done: int
     failed: int

@@ -127,19 +127,26 @@ STATUS_COUNTS = text(
 
 NOW = text("SELECT clock_timestamp()")
 
-#: What happened in each tick. An event does not know its pipeline; how to find it is left to the
-#: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
-HAPPENED = text(
-    """
+_HAPPENED = """
     SELECT date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
-        t.pipeline_id, count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
+        count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'DONE') AS done,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
-    FROM porch.event e JOIN porch.task t USING (task_id)
+    FROM porch.event e {joined}
     WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
-        AND e.at >= :begin AND e.at < :end
-    GROUP BY 1, 2
+        AND e.at >= :begin AND e.at < :end {only}
+    GROUP BY 1
     """
+
+#: What happened in each tick.
+HAPPENED = text(_HAPPENED.format(joined="", only=""))
+
+#: The same of one pipeline. An event does not know its pipeline; how to find it is left to the
+#: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
+HAPPENED_IN_ONE = text(
+    _HAPPENED.format(
+        joined="JOIN porch.task t USING (task_id)", only="AND t.pipeline_id = :pipeline_id"
+    )
 )
 
 #: How long the latest finished runs of each pipeline took. The last change of a DONE task is its

@@ -82,13 +82,14 @@ class OverviewLedger(PostgresBase):
         moment: datetime = self._glance(glances.NOW)[0][0]
         return moment.astimezone(UTC)
 
-    def happened(self, begin: datetime, end: datetime) -> list[Happened]:
-        rows = self._glance(glances.HAPPENED, begin=begin, end=end, tick=TICK)
+    def happened(self, pipeline_id: int | None, begin: datetime, end: datetime) -> list[Happened]:
+        times = {"begin": begin, "end": end, "tick": TICK}
+        if pipeline_id is None:
+            rows = self._glance(glances.HAPPENED, **times)
+        else:
+            rows = self._glance(glances.HAPPENED_IN_ONE, **times, pipeline_id=pipeline_id)
         return [
-            Happened(
-                row.begin.astimezone(UTC), row.pipeline_id, row.submitted, row.done, row.failed
-            )
-            for row in rows
+            Happened(row.begin.astimezone(UTC), row.submitted, row.done, row.failed) for row in rows
         ]
 
     def run_times(self, latest: int) -> list[Runs]:
