@@ -193,11 +193,17 @@ class Ledger(Protocol):
         ...
 
     def failures(
-        self, pipeline_id: int, pattern: str, after: int, look_at: int, most: int
+        self,
+        pipeline_id: int,
+        pattern: str,
+        after: int,
+        look_at: int,
+        most: int,
+        until: datetime | None,
     ) -> tuple[list[Task], int | None]:
         """The first ``most`` tasks of a group, of the next ``look_at`` FAILED ones by task_id.
 
-        And the task_id up to which was looked, None at the end.
+        Of these, what failed by ``until``. And the task_id up to which was looked, None at the end.
         """
         ...
 

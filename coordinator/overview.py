@@ -145,7 +145,8 @@ class Overview(Lookup):
     ) -> list[FailureGroup]:
         """FAILED tasks grouped by similar message, the largest group first.
 
-        Of more than GROUPED failures, the latest are grouped; ``failures`` knows all of a group.
+        Of more than GROUPED failures, the latest are grouped, and what failed before the ``first``
+        of a group is not counted; ``failures`` knows all of it.
         """
         who = self._onlooker(caller)
         _check(most, MOST_GROUPS, "groups")
@@ -157,9 +158,19 @@ class Overview(Lookup):
         return groups[:most]
 
     def failures(
-        self, caller: Caller, pipeline: str, pattern: str, *, after: int = 0, limit: int = 1_000
+        self,
+        caller: Caller,
+        pipeline: str,
+        pattern: str,
+        *,
+        after: int = 0,
+        limit: int = 1_000,
+        until: datetime | None = None,
     ) -> list[Task]:
-        """The tasks of a failure group beyond task_id ``after``, in order of task_id."""
+        """The tasks of a failure group beyond task_id ``after``, in order of task_id.
+
+        ``until``: only what failed by then, as the ``last`` of a group that somebody has seen.
+        """
         who = self._onlooker(caller)
         _check(limit, MOST_FAILURES, "tasks at once")
         target = self._named(who, pipeline)
@@ -169,7 +180,7 @@ class Overview(Lookup):
         looked_to: int | None = after
         while looked_to is not None and len(found) < limit:
             tasks, looked_to = self.ledger.failures(
-                target.pipeline_id, pattern, looked_to, COMPARED, limit - len(found)
+                target.pipeline_id, pattern, looked_to, COMPARED, limit - len(found), until
             )
             found += tasks
         return found

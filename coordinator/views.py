@@ -78,7 +78,7 @@ class RunTimes:
 class FailureGroup:
     """FAILED tasks of one pipeline whose last messages differ only in numbers, names of files and
     the like; ``pattern`` names the group, ``example`` is the latest message. Both are empty where
-    there was no message."""
+    there was no message. ``tasks`` is how many failed from ``first`` to ``last``, both included."""
 
     pipeline: str
     pattern: str

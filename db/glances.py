@@ -244,6 +244,7 @@ FAILURES = text(
             SELECT t.*, p.name AS pipeline
             FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
             WHERE t.task_id = f.task_id AND t.status = 'FAILED'
+                AND t.updated_at <= CAST(:until AS timestamptz)
                 AND {_pattern(_LAST_MESSAGE)} = :pattern
             OFFSET 0) t
         ORDER BY task_id LIMIT :most

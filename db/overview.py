@@ -114,7 +114,13 @@ class OverviewLedger(PostgresBase):
         ]
 
     def failures(
-        self, pipeline_id: int, pattern: str, after: int, look_at: int, most: int
+        self,
+        pipeline_id: int,
+        pattern: str,
+        after: int,
+        look_at: int,
+        most: int,
+        until: datetime | None,
     ) -> tuple[list[Task], int | None]:
         rows = self._glance(
             glances.FAILURES,
@@ -123,6 +129,7 @@ class OverviewLedger(PostgresBase):
             after=after,
             look_at=look_at,
             most=most,
+            until=until or _FOREVER,
             **_ALIKE,
         )
         tasks = [task_of(row, row.pipeline) for row in rows if row.task_id is not None]

@@ -552,6 +552,16 @@ class TestFailuresThatAreAlike:
         (group,) = porch.failure_groups(caller(boss))
         assert (group.pattern, porch.failures(caller(boss), name, "first")) == ("second", [])
 
+    def test_are_found_as_they_were_at_a_moment(self, porch: Coordinator, boss: str) -> None:
+        name, secret = pipeline(porch)
+        submit(porch, secret, definitions(3))
+        one, two = (fail(porch, secret, "exit 1") for _ in range(2))
+        (group,) = porch.failure_groups(caller(boss))
+        fail(porch, secret, "exit 1")
+        found = porch.failures(caller(boss), name, group.pattern, until=group.last)
+        assert [task.task_id for task in found] == [one.task_id, two.task_id]
+        assert len(porch.failures(caller(boss), name, group.pattern)) == 3
+
     def test_that_run_again_are_no_failures(self, porch: Coordinator, boss: str) -> None:
         name, secret = pipeline(porch)
         submit(porch, secret, definitions(1))
