@@ -78,7 +78,9 @@ def build(url: str, tasks: int, *, vacuum: bool) -> None:
         if not vacuum:
             connection.execute(text("ALTER SYSTEM SET autovacuum = off"))
             connection.execute(text("SELECT pg_reload_conf()"))
-        make(make_engine(url), tasks)
+        engine = make_engine(url)
+        make(engine, tasks)
+        engine.dispose()
         if vacuum:
             connection.execute(text("VACUUM ANALYZE"))
     say(f"{tasks:,} tasks in {time.perf_counter() - begin:.0f} s\n")
@@ -128,6 +130,9 @@ def questions() -> dict[str, Callable[[Coordinator], object]]:
 
         return ask
 
+    def throughput(hours: int, pipeline: str | None = None) -> Callable[[Coordinator], object]:
+        return lambda porch: len(porch.throughput(ANYBODY, pipeline=pipeline, hours=hours))
+
     def first_view(porch: Coordinator) -> object:
         porch.page(ANYBODY, View())
         porch.counts(ANYBODY)
@@ -139,8 +144,13 @@ def questions() -> dict[str, Callable[[Coordinator], object]]:
         "first view: all of these, one by one": first_view,
         "page": page(),
         "counts": lambda porch: f"{len(porch.counts(ANYBODY))} pipelines",
-        "throughput, 24 hours": lambda porch: len(porch.throughput(ANYBODY)),
-        "throughput, 7 days": lambda porch: len(porch.throughput(ANYBODY, hours=168)),
+        "throughput, 24 hours": throughput(24),
+        "throughput, 7 days": throughput(168),
+        "throughput, 31 days": throughput(744),
+        f"throughput, 24 hours, {BIG}": throughput(24, BIG),
+        f"throughput, 7 days, {BIG}": throughput(168, BIG),
+        f"throughput, 31 days, {BIG}": throughput(744, BIG),
+        f"throughput, 31 days, {SMALL}": throughput(744, SMALL),
         "run times": lambda porch: f"{len(porch.run_times(ANYBODY))} pipelines",
         "failure groups": lambda porch: f"{len(porch.failure_groups(ANYBODY, most=1_000))} groups",
         "failures of the largest group": largest_group,

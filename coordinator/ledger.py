@@ -174,12 +174,18 @@ class Ledger(Protocol):
         """The time by which events are noted."""
         ...
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
-        """What happened from ``begin`` on and before ``end``; ticks of nothing are left out."""
+    def happened(self, pipeline_id: int | None, begin: datetime, end: datetime) -> list[Happened]:
+        """What happened from ``begin`` on and before ``end``; ticks of nothing are left out.
+
+        In one pipeline, or in all.
+        """
         ...
 
-    def run_times(self, newest: int) -> list[Runs]:
-        """The run times of the ``newest`` DONE tasks of each pipeline that has any, by name."""
+    def run_times(self, latest: int) -> list[Runs]:
+        """The run times of the ``latest`` DONE tasks of each pipeline that has any, by name.
+
+        Those whose claim was filled in by an import are left out: when they began is not known.
+        """
         ...
 
     def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:
@@ -187,11 +193,17 @@ class Ledger(Protocol):
         ...
 
     def failures(
-        self, pipeline_id: int, pattern: str, after: int, look_at: int, most: int
+        self,
+        pipeline_id: int,
+        pattern: str,
+        after: int,
+        look_at: int,
+        most: int,
+        until: datetime | None,
     ) -> tuple[list[Task], int | None]:
         """The first ``most`` tasks of a group, of the next ``look_at`` FAILED ones by task_id.
 
-        And the task_id up to which was looked, None at the end.
+        Of these, what failed by ``until``. And the task_id up to which was looked, None at the end.
         """
         ...
 

@@ -24,6 +24,7 @@ _NAMESPACE = UUID("5f0d1e44-6d0c-5b6e-9a53-2f6b8f1d7a10")
 #: npg_porch formats a Python enum: since Python 3.12 that writes the class before the status.
 _CHANGED = re.compile(r"\ATask changed, new status (?:TaskStateEnum\.)?([A-Z]+)\Z")
 
+#: How the message of every step begins that is no event there. Run times leave out such claims.
 FILLED_IN = "filled in on import from npg_porch"
 
 #: Of inputs that are one definition here, the one furthest on is kept: what is done is not done

@@ -54,8 +54,8 @@ LONGEST_TEXT = 1_000
 FIRST_STEP, STEP_GROWS, MOST_IN_STEP = 500, 4, 20_000
 SEARCH_SECONDS = 0.12
 
-#: Of each pipeline, so many of its newest finished tasks say how long a run takes.
-RUNS = 200
+#: Of each pipeline, so many of its latest finished runs say how long a run takes.
+RUNS = 500
 #: Of the latest failures, so many are grouped.
 GROUPED = 4_000
 #: So many FAILED tasks are compared with a pattern by one statement.
@@ -82,7 +82,7 @@ class Overview(Lookup):
         self._counts: Remembered[list[Counts]] = Remembered()
         self._happened: Remembered[list[Interval]] = Remembered()
         self._groups: Remembered[list[FailureGroup]] = Remembered()
-        # The newest runs of a pipeline change slowly, and what is long with them.
+        # The latest runs of a pipeline change slowly, and what is long with them.
         self._runs: Remembered[list[Runs]] = Remembered(200.0, 60.0)
 
     def page(
@@ -126,13 +126,17 @@ class Overview(Lookup):
         wanted = target.pipeline_id if target else None
 
         def work_out() -> list[Interval]:
-            ticks = self._throughput.of_late(self.ledger, hours * 3600 // TICK)
-            return intervals(ticks, hours, wanted)
+            ticks, current = self._throughput.of_late(self.ledger, wanted, hours * 3600 // TICK)
+            return intervals(ticks, current, hours)
 
         return self._happened.get((wanted, hours), work_out)
 
     def run_times(self, caller: Caller) -> list[RunTimes]:
-        """Each pipeline that has finished runs, by name."""
+        """Each pipeline that has finished runs, by name; of each, the latest RUNS.
+
+        Of a task that was re-run, the run before is no longer one of them, the new one is when it
+        has finished.
+        """
         who = self._onlooker(caller)
         return [r.times for r in self._finished_runs() if _may_see(who, r.times.pipeline)]
 
@@ -141,7 +145,8 @@ class Overview(Lookup):
     ) -> list[FailureGroup]:
         """FAILED tasks grouped by similar message, the largest group first.
 
-        Of more than GROUPED failures, the latest are grouped; ``failures`` knows all of a group.
+        Of more than GROUPED failures, the latest are grouped, and what failed before the ``first``
+        of a group is not counted; ``failures`` knows all of it.
         """
         who = self._onlooker(caller)
         _check(most, MOST_GROUPS, "groups")
@@ -153,9 +158,19 @@ class Overview(Lookup):
         return groups[:most]
 
     def failures(
-        self, caller: Caller, pipeline: str, pattern: str, *, after: int = 0, limit: int = 1_000
+        self,
+        caller: Caller,
+        pipeline: str,
+        pattern: str,
+        *,
+        after: int = 0,
+        limit: int = 1_000,
+        until: datetime | None = None,
     ) -> list[Task]:
-        """The tasks of a failure group beyond task_id ``after``, in order of task_id."""
+        """The tasks of a failure group beyond task_id ``after``, in order of task_id.
+
+        ``until``: only what failed by then, as the ``last`` of a group that somebody has seen.
+        """
         who = self._onlooker(caller)
         _check(limit, MOST_FAILURES, "tasks at once")
         target = self._named(who, pipeline)
@@ -165,7 +180,7 @@ class Overview(Lookup):
         looked_to: int | None = after
         while looked_to is not None and len(found) < limit:
             tasks, looked_to = self.ledger.failures(
-                target.pipeline_id, pattern, looked_to, COMPARED, limit - len(found)
+                target.pipeline_id, pattern, looked_to, COMPARED, limit - len(found), until
             )
             found += tasks
         return found

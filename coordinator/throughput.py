@@ -23,50 +23,59 @@ _Counts = tuple[int, int, int]
 
 
 class History(Protocol):
-    """Where the past is read."""
+    """Where the past is read, of one pipeline or of all."""
 
     def now(self) -> datetime: ...
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]: ...
+    def happened(
+        self, pipeline_id: int | None, begin: datetime, end: datetime
+    ) -> list[Happened]: ...
+
+
+class _Past:
+    """The ticks from ``begin`` to ``settled``."""
+
+    def __init__(self, begin: datetime) -> None:
+        self.since = time.monotonic()
+        self.begin = self.settled = begin
+        self.ticks: dict[datetime, _Counts] = {}
 
 
 class Throughput:
-    """What happened in each tick, by pipeline_id, for as far back as somebody has asked.
+    """What happened in each tick, by pipeline, for as far back as somebody has asked.
 
-    Up to ``_settled`` it is kept: nothing can be added to it any more. What is younger is read each
-    time. Every ten minutes all is read again.
+    Up to ``settled`` it is kept: nothing can be added to it any more. What is younger is read each
+    time. Every ten minutes all is read again. What happened in all pipelines is not put together
+    from each of them: to read it without asking whose it was is many times as fast.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._forget()
+        self._pasts: dict[int | None, _Past] = {}
 
-    def _forget(self) -> None:
-        self._since = time.monotonic()
-        self._kept: dict[tuple[datetime, int], _Counts] = {}
-        self._begin: datetime | None = None
-        self._settled = datetime.min.replace(tzinfo=UTC)
+    def of_late(
+        self, history: History, pipeline_id: int | None, ticks: int
+    ) -> tuple[Mapping[datetime, _Counts], datetime]:
+        """The last ``ticks`` ticks, and perhaps some before them; and which is the current one.
 
-    def of_late(self, history: History, ticks: int) -> Mapping[tuple[datetime, int], _Counts]:
-        """The last ``ticks`` ticks, the current one included, and perhaps some before them."""
+        What says that it is to happen, as an import may, is left out until then.
+        """
         with self._lock:
-            if time.monotonic() - self._since > REREAD:
-                self._forget()
+            oldest = time.monotonic() - REREAD
+            self._pasts = {of: past for of, past in self._pasts.items() if past.since >= oldest}
             now = history.now()
             begin = tick_of(now) - (ticks - 1) * _TICK
             settled = now - timedelta(seconds=SETTLED)
-            if self._begin is None:
-                self._begin = self._settled = begin
-            if begin < self._begin:
-                _add(self._kept, history.happened(begin, self._begin))
-                self._begin = begin
-            if settled > self._settled:
-                _add(self._kept, history.happened(self._settled, settled))
-                self._settled = settled
-            answer = dict(self._kept)
-            _add(answer, history.happened(self._settled, None))
-            answer.setdefault((tick_of(now), 0), (0, 0, 0))
-            return answer
+            past = self._pasts.setdefault(pipeline_id, _Past(begin))
+            if begin < past.begin:
+                _add(past.ticks, history.happened(pipeline_id, begin, past.begin))
+                past.begin = begin
+            if settled > past.settled:
+                _add(past.ticks, history.happened(pipeline_id, past.settled, settled))
+                past.settled = settled
+            answer = dict(past.ticks)
+            _add(answer, history.happened(pipeline_id, past.settled, now))
+            return answer, tick_of(now)
 
 
 def tick_of(moment: datetime) -> datetime:
@@ -84,30 +93,26 @@ def ticks_for(hours: int) -> int:
     return max(1, -(-hours * 3600 // (TICK * INTERVALS)))
 
 
-def intervals(
-    ticks: Mapping[tuple[datetime, int], _Counts], hours: int, pipeline_id: int | None
-) -> list[Interval]:
-    """The last ``hours``, the oldest interval first. The newest has just begun, or is nearly over.
+def intervals(ticks: Mapping[datetime, _Counts], current: datetime, hours: int) -> list[Interval]:
+    """The last ``hours``, the oldest interval first; the newest is the one with the current tick.
 
     Intervals begin at whole multiples of their length, so that a finished one does not change.
     """
     length = ticks_for(hours) * TICK
-    newest = int(max(begin for begin, _ in ticks).timestamp()) // length
+    newest = int(current.timestamp()) // length
     amount = hours * 3600 // length
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for (begin, of), counts in ticks.items():
-        if pipeline_id is None or of == pipeline_id:
-            sums_of = sums[int(begin.timestamp()) // length]
-            for position, count in enumerate(counts):
-                sums_of[position] += count
+    for begin, counts in ticks.items():
+        sums_of = sums[int(begin.timestamp()) // length]
+        for position, count in enumerate(counts):
+            sums_of[position] += count
     return [
         Interval(datetime.fromtimestamp(number * length, UTC), *sums[number])
         for number in range(newest - amount + 1, newest + 1)
     ]
 
 
-def _add(kept: dict[tuple[datetime, int], _Counts], found: list[Happened]) -> None:
+def _add(kept: dict[datetime, _Counts], found: list[Happened]) -> None:
     for tick in found:
-        key = (tick.begin, tick.pipeline_id)
-        submitted, done, failed = kept.get(key, (0, 0, 0))
-        kept[key] = (submitted + tick.submitted, done + tick.done, failed + tick.failed)
+        submitted, done, failed = kept.get(tick.begin, (0, 0, 0))
+        kept[tick.begin] = (submitted + tick.submitted, done + tick.done, failed + tick.failed)

@@ -11,7 +11,7 @@ from coordinator.model import Task
 from coordinator.status import Status
 
 #: ``long_running``: held for longer than the mean and two standard deviations of its pipeline's
-#: finished runs. ``recent_failures``: FAILED, the latest change first.
+#: latest finished runs. ``recent_failures``: FAILED, the latest change first.
 Kind = Literal["all", "not_done", "long_running", "recent_failures"]
 
 
@@ -59,7 +59,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """How long the newest finished tasks of a pipeline ran, from the claim to DONE, in seconds.
+    """How long the latest finished runs of a pipeline took, from the claim to DONE, in seconds.
 
     ``limit``: beyond it a run is long: mean and two standard deviations; None for fewer than two
     runs.
@@ -78,7 +78,7 @@ class RunTimes:
 class FailureGroup:
     """FAILED tasks of one pipeline whose last messages differ only in numbers, names of files and
     the like; ``pattern`` names the group, ``example`` is the latest message. Both are empty where
-    there was no message."""
+    there was no message. ``tasks`` is how many failed from ``first`` to ``last``, both included."""
 
     pipeline: str
     pattern: str
@@ -126,10 +126,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What happened to the tasks of a pipeline in the TICK seconds from ``begin`` on."""
+    """What happened in the TICK seconds from ``begin`` on."""
 
     begin: datetime
-    pipeline_id: int
     submitted: int
     done: int
     failed: int

@@ -127,39 +127,48 @@ STATUS_COUNTS = text(
 
 NOW = text("SELECT clock_timestamp()")
 
-#: What happened in each tick. An event does not know its pipeline; how to find it is left to the
-#: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
-HAPPENED = text(
-    """
+_HAPPENED = """
     SELECT date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
-        t.pipeline_id, count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
+        count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'DONE') AS done,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
-    FROM porch.event e JOIN porch.task t USING (task_id)
+    FROM porch.event e {joined}
     WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
-        AND e.at >= :begin AND e.at < COALESCE(CAST(:end AS timestamptz), 'infinity')
-    GROUP BY 1, 2
+        AND e.at >= :begin AND e.at < :end {only}
+    GROUP BY 1
     """
+
+#: What happened in each tick.
+HAPPENED = text(_HAPPENED.format(joined="", only=""))
+
+#: The same of one pipeline. An event does not know its pipeline; how to find it is left to the
+#: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
+HAPPENED_IN_ONE = text(
+    _HAPPENED.format(
+        joined="JOIN porch.task t USING (task_id)", only="AND t.pipeline_id = :pipeline_id"
+    )
 )
 
-#: How long the newest DONE tasks of each pipeline ran: the last change of a DONE task is its end.
+#: How long the latest finished runs of each pipeline took. The last change of a DONE task is its
+#: end; none has ended in the future, whatever was imported. When a run began whose claim the import
+#: filled in, nobody knows.
 RUN_TIMES = text(
     """
     WITH run AS (
         SELECT p.pipeline_id, p.name,
             CAST(extract(epoch FROM d.updated_at - e.at) AS float) AS seconds
         FROM porch.pipeline p CROSS JOIN LATERAL (
-            SELECT t.task_id FROM porch.task t
-            WHERE (t.pipeline_id, t.task_id) < (p.pipeline_id, 9223372036854775807)
+            SELECT t.task_id, t.attempt, t.updated_at FROM porch.task t
+            WHERE (t.pipeline_id, t.updated_at, t.task_id)
+                    < (p.pipeline_id, statement_timestamp(), 9223372036854775807)
                 AND t.pipeline_id >= p.pipeline_id AND t.status = 'DONE'
-            ORDER BY t.pipeline_id DESC, t.task_id DESC LIMIT :newest
-        ) n CROSS JOIN LATERAL (
-            SELECT attempt, updated_at FROM porch.task t WHERE t.task_id = n.task_id OFFSET 0
+            ORDER BY t.pipeline_id DESC, t.updated_at DESC, t.task_id DESC LIMIT :latest
         ) d CROSS JOIN LATERAL (
-            SELECT e.at FROM porch.event e
-            WHERE e.task_id = n.task_id AND e.attempt = d.attempt AND e.to_status = 'CLAIMED'
+            SELECT e.at, e.message FROM porch.event e
+            WHERE e.task_id = d.task_id AND e.attempt = d.attempt AND e.to_status = 'CLAIMED'
             OFFSET 0
         ) e
+        WHERE starts_with(e.message, :filled_in) IS NOT TRUE
     )
     SELECT pipeline_id, name AS pipeline, count(*) AS runs, avg(seconds) AS mean,
         stddev_samp(seconds) AS deviation,
@@ -235,6 +244,7 @@ FAILURES = text(
             SELECT t.*, p.name AS pipeline
             FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
             WHERE t.task_id = f.task_id AND t.status = 'FAILED'
+                AND t.updated_at <= CAST(:until AS timestamptz)
                 AND {_pattern(_LAST_MESSAGE)} = :pattern
             OFFSET 0) t
         ORDER BY task_id LIMIT :most

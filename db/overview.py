@@ -9,6 +9,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.sql import Executable
 
 from coordinator.model import Task
+from coordinator.moving_over import FILLED_IN
 from coordinator.status import Status
 from coordinator.views import (
     TICK,
@@ -81,17 +82,18 @@ class OverviewLedger(PostgresBase):
         moment: datetime = self._glance(glances.NOW)[0][0]
         return moment.astimezone(UTC)
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
-        rows = self._glance(glances.HAPPENED, begin=begin, end=end, tick=TICK)
+    def happened(self, pipeline_id: int | None, begin: datetime, end: datetime) -> list[Happened]:
+        times = {"begin": begin, "end": end, "tick": TICK}
+        if pipeline_id is None:
+            rows = self._glance(glances.HAPPENED, **times)
+        else:
+            rows = self._glance(glances.HAPPENED_IN_ONE, **times, pipeline_id=pipeline_id)
         return [
-            Happened(
-                row.begin.astimezone(UTC), row.pipeline_id, row.submitted, row.done, row.failed
-            )
-            for row in rows
+            Happened(row.begin.astimezone(UTC), row.submitted, row.done, row.failed) for row in rows
         ]
 
-    def run_times(self, newest: int) -> list[Runs]:
-        rows = self._glance(glances.RUN_TIMES, newest=newest)
+    def run_times(self, latest: int) -> list[Runs]:
+        rows = self._glance(glances.RUN_TIMES, latest=latest, filled_in=FILLED_IN)
         return [Runs(row.pipeline_id, _run_times(row)) for row in rows]
 
     def failure_groups(self, pipeline_id: int | None, latest: int, most: int) -> list[FailureGroup]:
@@ -112,7 +114,13 @@ class OverviewLedger(PostgresBase):
         ]
 
     def failures(
-        self, pipeline_id: int, pattern: str, after: int, look_at: int, most: int
+        self,
+        pipeline_id: int,
+        pattern: str,
+        after: int,
+        look_at: int,
+        most: int,
+        until: datetime | None,
     ) -> tuple[list[Task], int | None]:
         rows = self._glance(
             glances.FAILURES,
@@ -121,6 +129,7 @@ class OverviewLedger(PostgresBase):
             after=after,
             look_at=look_at,
             most=most,
+            until=until or _FOREVER,
             **_ALIKE,
         )
         tasks = [task_of(row, row.pipeline) for row in rows if row.task_id is not None]

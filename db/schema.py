@@ -149,10 +149,18 @@ Index(
     task.c.task_id,
     postgresql_where=text("status <> 'DONE'"),
 )
-# The newest finished tasks of a pipeline, and how many there are.
+# The newest tasks of a pipeline that are DONE, and how many there are.
 Index(
     "task_done",
     task.c.pipeline_id,
+    task.c.task_id,
+    postgresql_where=text("status = 'DONE'"),
+)
+# The latest finished runs of a pipeline.
+Index(
+    "task_finished",
+    task.c.pipeline_id,
+    task.c.updated_at,
     task.c.task_id,
     postgresql_where=text("status = 'DONE'"),
 )

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from config.import_npg_porch import import_npg_porch
 from config.wiring import make_coordinator
+from coordinator.access import new_secret
 from coordinator.errors import BadRequest, Forbidden, MissingToken, TooLarge, UnknownPipeline
+from coordinator.identity import Limits
 from coordinator.model import Task
 from coordinator.overview import Page, RunTimes, View
 from coordinator.requests import Name
@@ -27,6 +31,7 @@ from tests.factories import (
     pipeline,
     submit,
 )
+from tests.importing.npg_porch import LIVES, Old, changed
 from tests.leased import events, say
 
 S = Status
@@ -71,15 +76,20 @@ def run_for(porch: Coordinator, secret: str, *seconds: float) -> None:
         submit(porch, secret, definitions(1))
         (task,) = porch.claim(caller(secret), 1)
         say(porch, secret, task, S.DONE)
-        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
-            connection.execute(
-                text(
-                    "UPDATE porch.event e SET at = t.updated_at - make_interval(secs => :s)"
-                    " FROM porch.task t WHERE t.task_id = e.task_id AND t.task_id = :id"
-                    " AND to_status = 'CLAIMED'"
-                ),
-                {"s": lasted, "id": task.task_id},
-            )
+        lasting(porch, task, lasted)
+
+
+def lasting(porch: Coordinator, task: Task, seconds: float) -> None:
+    """As if the task had been claimed so many seconds before it was DONE."""
+    with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            text(
+                "UPDATE porch.event e SET at = t.updated_at - make_interval(secs => :s)"
+                " FROM porch.task t WHERE t.task_id = e.task_id AND t.task_id = :id"
+                " AND to_status = 'CLAIMED'"
+            ),
+            {"s": seconds, "id": task.task_id},
+        )
 
 
 def one_of_each(porch: Coordinator, secret: str) -> dict[Status, int]:
@@ -363,6 +373,22 @@ class TestThroughput:
         assert 6 <= len(drawn) <= 48
         assert abs(len(drawn) * length - timedelta(hours=hours)) < length
 
+    def test_ends_now_whatever_an_event_says_of_the_future(
+        self, porch: Coordinator, boss: str
+    ) -> None:
+        _, secret = pipeline(porch)
+        submit(porch, secret, definitions(3))
+        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.execute(
+                text(
+                    "UPDATE porch.event SET at = at + interval '70 years' WHERE event_id ="
+                    " (SELECT min(event_id) FROM porch.event)"
+                )
+            )
+        drawn = porch.throughput(caller(boss))
+        assert sum(i.submitted for i in drawn) == 2
+        assert drawn[-1].begin <= porch.ledger.now() < drawn[-1].begin + timedelta(hours=1)
+
     def test_leaves_out_late_reports(self, porch: Coordinator, boss: str) -> None:
         _, secret = pipeline(porch)
         submit(porch, secret, definitions(1))
@@ -398,14 +424,54 @@ class TestRunTimes:
             RunTimes(name, 3, *map(pytest.approx, (200, 100, 200, 290, 400)))  # type: ignore[arg-type]
         ]
 
-    def test_are_of_the_newest_runs(
+    def test_are_of_what_finished_last_whenever_it_was_registered(
         self, porch: Coordinator, boss: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("coordinator.overview.RUNS", 2)
         _, secret = pipeline(porch)
-        run_for(porch, secret, 9_000, 100, 200)
+        submit(porch, secret, definitions(3))
+        one, two, three = porch.claim(caller(secret), 3)
+        for task, lasted in ((three, 9_000), (two, 100), (one, 200)):
+            say(porch, secret, task, S.DONE)
+            lasting(porch, task, lasted)
         (times,) = porch.run_times(caller(boss))
         assert (times.runs, times.mean) == (2, pytest.approx(150))
+
+    def test_leave_out_what_was_imported_without_a_claim(
+        self, porch: Coordinator, boss: str, database_url: str, tmp_path: Path
+    ) -> None:
+        old = Old(f"sqlite:///{tmp_path / 'porch.db'}", "2.2")
+        target = old.pipeline("old", "1.0")
+        token = old.token(new_secret(), "old")
+        lives = [["Created", changed("DONE")]] * 3 + [LIVES["DONE"]] * 2
+        old.tasks(target, (({"run": n}, "DONE", life) for n, life in enumerate(lives)), token)
+        old.close()
+        import_npg_porch(
+            database_url,
+            Limits(),
+            source_url=old.url,
+            schema="",
+            zone=None,
+            batch=100,
+            dry_run=False,
+            skipped=None,
+        )
+        (times,) = porch.run_times(caller(boss))
+        # Each of the changes there is a minute after the one before.
+        assert (times.runs, times.mean, times.deviation) == (2, 120.0, 0.0)
+
+    def test_have_no_run_that_ends_in_the_future(self, porch: Coordinator, boss: str) -> None:
+        _, secret = pipeline(porch)
+        run_for(porch, secret, 100, 200)
+        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.execute(
+                text(
+                    "UPDATE porch.task SET updated_at = updated_at + interval '70 years'"
+                    " WHERE task_id = (SELECT max(task_id) FROM porch.task)"
+                )
+            )
+        (times,) = porch.run_times(caller(boss))
+        assert (times.runs, times.mean) == (1, pytest.approx(100))
 
 
 class TestFailuresThatAreAlike:
@@ -485,6 +551,16 @@ class TestFailuresThatAreAlike:
         say(porch, secret, task, S.DONE)  # too late: refused
         (group,) = porch.failure_groups(caller(boss))
         assert (group.pattern, porch.failures(caller(boss), name, "first")) == ("second", [])
+
+    def test_are_found_as_they_were_at_a_moment(self, porch: Coordinator, boss: str) -> None:
+        name, secret = pipeline(porch)
+        submit(porch, secret, definitions(3))
+        one, two = (fail(porch, secret, "exit 1") for _ in range(2))
+        (group,) = porch.failure_groups(caller(boss))
+        fail(porch, secret, "exit 1")
+        found = porch.failures(caller(boss), name, group.pattern, until=group.last)
+        assert [task.task_id for task in found] == [one.task_id, two.task_id]
+        assert len(porch.failures(caller(boss), name, group.pattern)) == 3
 
     def test_that_run_again_are_no_failures(self, porch: Coordinator, boss: str) -> None:
         name, secret = pipeline(porch)

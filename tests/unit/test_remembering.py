@@ -71,26 +71,30 @@ class Past:
 
     def __init__(self) -> None:
         self.time = NOON
-        self.read: list[tuple[datetime, datetime | None]] = []
+        self.read: list[tuple[datetime, datetime]] = []
+        self.of: set[int | None] = set()
 
     def now(self) -> datetime:
         return self.time
 
-    def happened(self, begin: datetime, end: datetime | None) -> list[Happened]:
+    def happened(self, pipeline_id: int | None, begin: datetime, end: datetime) -> list[Happened]:
         self.read.append((begin, end))
-        last = self.time if end is None else end
+        self.of.add(pipeline_id)
         found: dict[datetime, int] = {}
         moment = begin.replace(second=0)
-        while moment < last:
+        while moment < end:
             if moment >= begin:
                 tick = moment.replace(minute=moment.minute // 10 * 10)
                 found[tick] = found.get(tick, 0) + 1
             moment += MINUTE
-        return [Happened(tick, 1, amount, 0, 0) for tick, amount in found.items()]
+        return [Happened(tick, amount, 0, 0) for tick, amount in found.items()]
 
 
-def submitted(throughput: Throughput, past: Past, hours: int = 24) -> list[int]:
-    return [i.submitted for i in intervals(throughput.of_late(past, hours * 6), hours, None)]
+def submitted(
+    throughput: Throughput, past: Past, hours: int = 24, pipeline_id: int | None = None
+) -> list[int]:
+    ticks, current = throughput.of_late(past, pipeline_id, hours * 6)
+    return [i.submitted for i in intervals(ticks, current, hours)]
 
 
 class TestThePast:
@@ -103,7 +107,7 @@ class TestThePast:
             assert counts == [30] * 47 + [(later % 30) or 0]
         assert past.read == [
             (NOON + 7 * MINUTE - settled, NOON + 55 * MINUTE - settled),
-            (NOON + 55 * MINUTE - settled, None),
+            (NOON + 55 * MINUTE - settled, NOON + 55 * MINUTE),
         ]
 
     def test_further_back_is_read_when_somebody_asks(self) -> None:
@@ -115,6 +119,14 @@ class TestThePast:
         begin = NOON - timedelta(hours=23, minutes=50)
         assert past.read[0] == (begin, NOON - timedelta(minutes=50))
         assert submitted(throughput, past, 1) == [10] * 5 + [5]
+
+    def test_of_a_pipeline_is_read_by_itself(self) -> None:
+        past, throughput = Past(), Throughput()
+        submitted(throughput, past, 24)
+        assert past.of == {None}  # whose it was is not asked
+        past.read.clear()
+        assert submitted(throughput, past, 1, 7) == [10] * 5 + [0]
+        assert (past.of, past.read[0][0]) == ({None, 7}, NOON - timedelta(minutes=50))
 
     def test_is_read_again_after_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
         past, throughput = Past(), Throughput()

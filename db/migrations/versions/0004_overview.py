@@ -10,6 +10,10 @@ depends_on = None
 _STATEMENTS = [
     "CREATE INDEX task_done ON porch.task (pipeline_id, task_id) WHERE status = 'DONE'",
     """
+    CREATE INDEX task_finished ON porch.task (pipeline_id, updated_at, task_id)
+        WHERE status = 'DONE'
+    """,
+    """
     CREATE INDEX task_failed ON porch.task (pipeline_id, updated_at, task_id)
         WHERE status = 'FAILED'
     """,
