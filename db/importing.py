@@ -123,7 +123,7 @@ class _Import:
     def fit(self, task: SourceTask) -> _Fit | _Unfit:
         """Whether a task can be held here."""
         place = self._places.get(task.pipeline_id or 0)
-        if place is None or task.version is None:
+        if place is None or task.version not in place.versions:
             return _Unfit("it has no pipeline, or no version")
         state = status_of(task.state)
         if state is None:

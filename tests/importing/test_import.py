@@ -572,6 +572,47 @@ def test_what_porch_has_changed_stays_and_is_told(
     assert examine(database_url).healthy
 
 
+# Rows that nobody should have ---------------------------------------------------------------
+
+
+@pytest.fixture
+def loose(small: Old) -> Old:
+    """An npg_porch whose tables forbid nothing."""
+    tables = {
+        "pipeline": "name varchar, repository_uri varchar, version varchar",
+        "token": "token varchar, description varchar, pipeline_id integer, date_issued timestamp,"
+        " date_revoked timestamp",
+    }
+    with small.engine.begin() as connection:
+        for name, columns in tables.items():
+            connection.execute(text(f"DROP TABLE {name}"))
+            create = f"CREATE TABLE {name} ({name}_id integer PRIMARY KEY, {columns})"
+            connection.execute(text(create))
+    return small
+
+
+def test_names_that_porch_refuses_are_skipped_with_what_hangs_on_them(
+    loose: Old, database_url: str
+) -> None:
+    for name in (None, "", " p", "a\0b", "x" * 300, "good", "good"):
+        number = loose.add("pipeline", name=name, repository_uri=None, version="1")
+        loose.task(number, {"x": number}, "PENDING", ["Created"], 1)
+    empty = loose.add("pipeline", name="other", repository_uri="u", version="")
+    loose.task(empty, {"x": 1}, "PENDING", ["Created"], 1)
+    told = move(loose.url, database_url)
+    tables = told["tables"]
+    assert told["adds_up"]
+    assert (tables["pipeline"]["written"], tables["pipeline"]["skipped"]) == (2, 6)
+    assert whys(tables["pipeline"])["another pipeline has its name"] == 1
+    assert (tables["version"]["written"], tables["task"]["written"]) == (1, 1)
+    assert [row["uri"] for row in everything(database_url)["pipeline"]] == [
+        "unknown:npg_porch", "u",
+    ]  # fmt: skip
+    assert sum("unknown:npg_porch" in note for note in told["notes"]) == 1
+    assert examine(database_url).healthy
+    assert move(loose.url, database_url)["tables"]["task"]["already_here"] == 1
+
+
 # Mistakes -----------------------------------------------------------------------------------
 
 
