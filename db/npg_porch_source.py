@@ -62,7 +62,7 @@ class SourceToken(NamedTuple):
 
     token_id: int
     secret: str | None
-    description: str
+    description: str | None
     pipeline_id: int | None
     issued: datetime | None
     revoked: datetime | None

@@ -613,6 +613,28 @@ def test_names_that_porch_refuses_are_skipped_with_what_hangs_on_them(
     assert move(loose.url, database_url)["tables"]["task"]["already_here"] == 1
 
 
+def test_odd_tokens_are_told_the_same_in_a_dry_run(loose: Old, database_url: str) -> None:
+    loose.add("pipeline", name="p", repository_uri="u", version="1")
+    loose.add("pipeline", name="q", repository_uri="u", version="1")
+    loose.add("token", token=WORKER, description=None, pipeline_id=1)
+    for pipeline in (1, 2):
+        loose.add("token", token=WORKER, description="again", pipeline_id=pipeline)
+    loose.add("token", token=OTHER, description="lost", pipeline_id=77)
+    dry = move(loose.url, database_url, dry_run=True)["tables"]["token"]
+    assert whys(dry) == {
+        "its secret is that of another token there": 2,
+        "its pipeline is not there, or is skipped": 1,
+    }
+    assert move(loose.url, database_url)["tables"]["token"] == dry
+    (token,) = everything(database_url)["token"]
+    assert token["description"] == "token 1 of npg_porch"
+
+
+def test_a_file_that_cannot_be_written_is_told(small: Old, database_url: str) -> None:
+    said = refused(small.url, database_url, skipped=Path("/no/such/folder/file"))
+    assert '"/no/such/folder/file" cannot be written: No such file' in said
+
+
 # Mistakes -----------------------------------------------------------------------------------
 
 
