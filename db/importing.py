@@ -100,6 +100,7 @@ def move_over(
             done += len(some)
             progress("moving tasks", done)
     import_.tell_of_further()
+    account.notes += source.odd_times()
     for event_id in source.strays():
         account.skip("event", f"event {event_id}", OF_NONE)
 

@@ -630,6 +630,51 @@ def test_odd_tokens_are_told_the_same_in_a_dry_run(loose: Old, database_url: str
     assert token["description"] == "token 1 of npg_porch"
 
 
+@pytest.mark.parametrize(
+    ("value", "zone", "said"),
+    [
+        ("31/12/2021", "UTC", '3 times are none, and were left out: the first is "31/12/2021", '
+         "time of event 1"),
+        ("0001-01-01 00:00:00", "Asia/Tokyo", "3 times are none"),
+        ("2099-01-01 00:00:00", "UTC", "3 times are after the import began"),
+    ],
+)  # fmt: skip
+def test_times_that_cannot_be_are_noted(
+    small: Old, database_url: str, value: str, zone: str, said: str
+) -> None:
+    target = small.pipeline("iseq", "1.0")
+    small.token(WORKER, "iseq")
+    small.task(target, {"d": 1}, "CLAIMED", LIVES["CLAIMED"], 1)
+    with small.engine.begin() as connection:
+        connection.execute(text("UPDATE event SET time = :value"), {"value": value})
+        connection.execute(text("UPDATE token SET date_revoked = :value"), {"value": value})
+    told = move(small.url, database_url, zone=zone)
+    assert said in told["notes"][0]
+    assert told["adds_up"]
+    tables = everything(database_url)
+    assert tables["token"][0]["revoked_at"] != "None"
+    assert all(row["at"] < datetime.now(UTC).isoformat(" ") for row in tables["event"])
+    assert examine(database_url).healthy
+
+
+def test_infinity_is_the_time_of_the_import(template: str, database_url: str) -> None:
+    with copy_of(None, template) as url:
+        old = Old(url, "3.0", "npg_porch")
+        lived(old)
+        with old.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE npg_porch.event SET time = 'infinity' WHERE event_id = 16")
+            )
+            connection.execute(
+                text("UPDATE npg_porch.event SET time = '-infinity' WHERE event_id = 1")
+            )
+        old.close()
+        told = move(url, database_url, zone="Asia/Tokyo")
+    assert len(told["notes"]) == 2
+    assert told["adds_up"]
+    assert examine(database_url).healthy
+
+
 def test_a_file_that_cannot_be_written_is_told(small: Old, database_url: str) -> None:
     said = refused(small.url, database_url, skipped=Path("/no/such/folder/file"))
     assert '"/no/such/folder/file" cannot be written: No such file' in said
