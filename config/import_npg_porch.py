@@ -79,7 +79,13 @@ def _telling(path: Path | None) -> Iterator[Callable[[str, str, str], None]]:
     if path is None:
         yield lambda _table, _row, _why: None
         return
-    with path.open("w", encoding="utf-8") as file:
+    try:
+        opened_file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f'"{path}" cannot be written: {error.strerror}', "give --skipped another file"
+        ) from None
+    with opened_file as file:
         yield lambda table, row, why: _tell(file, table, row, why)
 
 

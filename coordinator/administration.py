@@ -29,9 +29,9 @@ class Administration(Lookup):
         """
         who, origin = self._enter(caller)
         access.require_admin(who)
-        _check_text("name", name)
-        _check_text("uri", uri, most=2_000)
-        _check_text("version", version)
+        check_text("name", name)
+        check_text("uri", uri, most=2_000)
+        check_text("version", version)
         created = self.ledger.register_pipeline(name, uri, version, origin.request_id)
         load = self._load(name)
         known = load.pipeline
@@ -48,7 +48,7 @@ class Administration(Lookup):
         """Add a version to a pipeline; adding it again is no error."""
         who, origin = self._enter(caller)
         access.require_admin(who)
-        _check_text("version", version)
+        check_text("version", version)
         created = self.ledger.add_version(self._named(who, name), version, origin.request_id)
         return replace(self._load(name), created=created)
 
@@ -56,7 +56,7 @@ class Administration(Lookup):
         """Add a version with the pipeline's own token. Raises VersionExists."""
         who, origin = self._enter(caller)
         target = self._own(who, name)
-        _check_text("version", version)
+        check_text("version", version)
         if not self.ledger.add_version(target, version, origin.request_id):
             raise VersionExists(f'pipeline "{name}" has the version "{version}" already')
         return target
@@ -104,7 +104,7 @@ class Administration(Lookup):
         """
         who, _ = self._enter(caller)
         access.require_admin(who)
-        _check_text("description", description)
+        check_text("description", description)
         if len(digest) != 32:
             raise BadRequest(f"a token's digest has 32 bytes, not {len(digest)}", "use SHA-256")
         target = None if pipeline is None else self._named(who, pipeline)
@@ -130,7 +130,8 @@ class Administration(Lookup):
         return load
 
 
-def _check_text(what: str, text: str, most: int = _NAME_LENGTH) -> None:
+def check_text(what: str, text: str, most: int = _NAME_LENGTH) -> None:
+    """Raises BadRequest for what is not fit to be a name, or to be shown in a line."""
     if not text.strip() or text != text.strip() or not text.isprintable():
         raise BadRequest(
             f"{what} {text[:80]!r} is empty, or has spaces around it or unprintable characters",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -34,6 +34,9 @@ _FURTHEST_FIRST = ("DONE", "RUNNING", "CLAIMED", "FAILED", "CANCELLED", "PENDING
 REPEATS = "it repeats the status that the task had"
 UNKNOWN_CHANGE = "its text is none that npg_porch writes"
 CREATED_AGAIN = "the task had been created before"
+
+
+_Dated = tuple[int, datetime, str | None, int | None]
 
 
 class Change(NamedTuple):
@@ -60,20 +63,52 @@ class Moved(NamedTuple):
 
 @dataclass(slots=True)
 class Path:
-    """A legal path from nothing to the status of the task; ``left_out``: events, and why."""
+    """Legal steps to the status of the task, from nothing or from where a path before has ended.
+
+    ``left``: events that are no step, by number, and why.
+    """
 
     steps: list[Moved] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    left: dict[int, str] = field(default_factory=dict)
+    start: Status | None = None
+    start_attempt: int = 0
 
     @property
     def status(self) -> Status | None:
         """Where it leads."""
-        return self.steps[-1].to_status if self.steps else None
+        return self.steps[-1].to_status if self.steps else self.start
 
     @property
     def attempt(self) -> int:
-        """How many claims it has."""
-        return self.steps[-1].attempt if self.steps else 0
+        """How many claims there are up to its end."""
+        return self.steps[-1].attempt if self.steps else self.start_attempt
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """How many events are no step, by the reason."""
+        return Counter(self.left.values())
+
+
+class Reached(NamedTuple):
+    """Where the path of an import before has ended. ``requests``: of all events that are here."""
+
+    at: datetime
+    status: Status
+    attempt: int
+    requests: Collection[object]
+
+
+def landing_of(source: str) -> UUID:
+    """The request_id of the creation of a task, whatever events it has there, now and later."""
+    return uuid5(_NAMESPACE, f"{source}/created")
+
+
+def traces_of(source: str, changes: Sequence[Change]) -> set[UUID]:
+    """Every request_id that an import of this task can have written, now or before."""
+    events: list[object] = ["", *(change.event_id for change in changes)]
+    names = [f"{source}/{event}{state}" for event in events for state in ("", "/state")]
+    filled = [f"{name}/{number}" for name in names for number in range(len(Status))]
+    return {landing_of(source), *(uuid5(_NAMESPACE, name) for name in [*names, *filled])}
 
 
 def furthest_first(state: str) -> int:
@@ -96,27 +131,51 @@ def path_of(
     an event is the same event in every import. ``token``: npg_porch's, for a task without events.
     """
     path = Path()
-    ordered = _in_order(list(changes), created)
-    for event_id, at, text, token_id in ordered:
-        goal = _goal(path, text)
-        if goal is None:
-            continue
-        token = token_id
-        _fill(path, f"{source}/{event_id}", at, token, goal)
-        request = uuid5(_NAMESPACE, f"{source}/{event_id}")
-        _add(path, at, goal, token, request, _clean(text or ""), filled=False)
-    if path.status is not state:
-        last = path.steps[-1].at if path.steps else created
-        name = f"{source}/{ordered[-1][0] if ordered else ''}/state"
-        _fill(path, name, last, token, state)
-        message = f"{FILLED_IN}: its task was {state} there"
-        _add(path, last, state, token, uuid5(_NAMESPACE, name), message, filled=True)
+    _walk(path, source, state, created, _in_order(list(changes), created), token)
     return path
 
 
-def _in_order(
-    changes: Sequence[Change], created: datetime
-) -> list[tuple[int, datetime, str | None, int | None]]:
+def path_from(
+    reached: Reached, source: str, state: Status, created: datetime, changes: Iterable[Change]
+) -> Path:
+    """The path that leads on from ``reached`` to ``state``, by the events that came later."""
+    path = Path(start=reached.status, start_attempt=reached.attempt)
+    ordered = _in_order(list(changes), created)
+    begin = 0
+    for number, (event_id, _, text, _) in enumerate(ordered):
+        first = number == 0 and text == "Created"
+        own = landing_of(source) if first else uuid5(_NAMESPACE, f"{source}/{event_id}")
+        if {own, uuid5(_NAMESPACE, f"{source}/{event_id}/state")} & set(reached.requests):
+            begin = number + 1
+    token = ordered[begin - 1][3] if begin else None
+    _walk(path, source, state, reached.at, ordered[begin:], token)
+    return path
+
+
+def _walk(
+    path: Path, source: str, state: Status, last: datetime, ordered: list[_Dated], token: int | None
+) -> None:
+    event_id: int | str = ""
+    for event_id, at, text, token_id in ordered:
+        goal = _goal(path, event_id, text)
+        if goal is None:
+            continue
+        token = token_id
+        _fill(path, source, f"{source}/{event_id}", at, token, goal)
+        request = uuid5(_NAMESPACE, f"{source}/{event_id}")
+        if path.status is None:
+            request = landing_of(source)
+        _add(path, at, goal, token, request, _clean(text or ""), filled=False)
+    if path.status is not state:
+        last = path.steps[-1].at if path.steps else last
+        name = f"{source}/{event_id}/state"
+        _fill(path, source, name, last, token, state)
+        request = landing_of(source) if path.status is None else uuid5(_NAMESPACE, name)
+        message = f"{FILLED_IN}: its task was {state} there"
+        _add(path, last, state, token, request, message, filled=True)
+
+
+def _in_order(changes: Sequence[Change], created: datetime) -> list[_Dated]:
     """By time, and by number within an instant; the creation comes first, whatever its time."""
     dated = []
     before = created
@@ -126,29 +185,33 @@ def _in_order(
     return sorted(dated, key=lambda event: (event[2] != "Created", event[1], event[0]))
 
 
-def _goal(path: Path, text: str | None) -> Status | None:
+def _goal(path: Path, event_id: int, text: str | None) -> Status | None:
     """The status that an event leads to; None, and noted, if it leads nowhere."""
     if text == "Created":
-        if not path.steps:
+        if path.status is None:
             return Status.PENDING
-        path.left_out[CREATED_AGAIN] += 1
+        path.left[event_id] = CREATED_AGAIN
         return None
     if text == "Task claimed":
         return Status.CLAIMED  # npg_porch hands out only what is PENDING: each is one attempt
     said = _CHANGED.match(text or "")
     goal = status_of(said[1]) if said else None
     if goal is None:
-        path.left_out[UNKNOWN_CHANGE] += 1
+        path.left[event_id] = UNKNOWN_CHANGE
     elif goal is path.status and goal is not Status.RUNNING:
-        path.left_out[REPEATS] += 1
+        path.left[event_id] = REPEATS
         return None
     return goal
 
 
-def _fill(path: Path, name: str, at: datetime, token: int | None, goal: Status) -> None:
+def _fill(
+    path: Path, source: str, name: str, at: datetime, token: int | None, goal: Status
+) -> None:
     """The steps that are missing before ``goal``."""
     for number, status in enumerate(_between(path.status, goal)):
         request = uuid5(_NAMESPACE, f"{name}/{number}")
+        if path.status is None:
+            request = landing_of(source)
         _add(path, at, status, token, request, FILLED_IN, filled=True)
 
 

@@ -41,7 +41,8 @@ POLICIES = text(
 
 KNOWN = text(
     """
-    SELECT t.task_id, t.pipeline_id, t.scope, t.task_input_id
+    SELECT t.task_id, t.pipeline_id, t.scope, t.task_input_id, t.status, t.attempt,
+        t.updated_at, t.lease_until
     FROM unnest(CAST(:pipelines AS bigint[]), CAST(:scopes AS text[]), CAST(:keys AS bytea[]))
             AS g (pipeline_id, scope, task_input_id)
         JOIN porch.task t USING (pipeline_id, scope, task_input_id)
@@ -50,7 +51,37 @@ KNOWN = text(
 
 REQUESTS = text(
     """
-    SELECT task_id, request_id FROM porch.event WHERE task_id = ANY (CAST(:ids AS bigint[]))
+    SELECT task_id, request_id, at, to_status, attempt FROM porch.event
+    WHERE task_id = ANY (CAST(:ids AS bigint[])) ORDER BY event_id
+    """
+)
+
+#: Which of the tasks given are here, known by the request_id of their creation.
+LANDED = text(
+    """
+    SELECT g.number
+    FROM unnest(CAST(:pipelines AS bigint[]), CAST(:scopes AS text[]), CAST(:keys AS bytea[]),
+            CAST(:requests AS uuid[]), CAST(:numbers AS bigint[]))
+            AS g (pipeline_id, scope, task_input_id, request_id, number)
+        JOIN porch.task t USING (pipeline_id, scope, task_input_id)
+    WHERE EXISTS (
+        SELECT FROM porch.event e WHERE e.task_id = t.task_id AND e.request_id = g.request_id
+    )
+    """
+)
+
+#: Guarded by all that was seen of a task: what porch has changed or heard of since stays.
+BRING_FORWARD = text(
+    """
+    UPDATE porch.task t
+    SET status = g.status, attempt = g.attempt, updated_at = g.updated_at, retry_at = NULL
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:seen AS text[]), CAST(:seen_attempts AS integer[]),
+            CAST(:seen_times AS timestamptz[]), CAST(:statuses AS text[]),
+            CAST(:attempts AS integer[]), CAST(:times AS timestamptz[]))
+            AS g (task_id, seen, seen_attempt, seen_at, status, attempt, updated_at)
+    WHERE t.task_id = g.task_id AND t.status = g.seen AND t.attempt = g.seen_attempt
+        AND t.updated_at = g.seen_at AND t.lease_until IS NULL
+    RETURNING t.task_id
     """
 )
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import StringIO
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from coordinator.errors import InternalError, PipelineExists, PorchError
+from coordinator.administration import check_text
+from coordinator.errors import BadRequest, InternalError, PipelineExists, PorchError
 from coordinator.identity import Identified
-from coordinator.moving_over import Change, Path
+from coordinator.moving_over import Change, Moved, Path
 from coordinator.reconciliation import Reconciliation
+from coordinator.status import Status
 from db import import_statements as statements
 from db.import_tokens import Tokens
 from db.npg_porch_source import SourcePipeline, SourceToken
@@ -24,6 +27,9 @@ from db.shape import behind
 from db.translate import translated
 
 _STAND_IN = "moved over from npg_porch: stands for tokens that are not here"
+
+#: Stands for a URI that is none.
+NO_URI = "unknown:npg_porch"
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -44,6 +50,7 @@ class Place:
     name: str
     pipeline_id: int | None
     identity: str
+    versions: frozenset[str]
 
     def scope(self, version: str) -> str:
         """Within which an input is one task."""
@@ -58,17 +65,41 @@ class Arrival(NamedTuple):
     version: str
     identified: Identified
     created: datetime
+    source: str
     path: Path
     changes: list[Change]
+    state: Status
 
     @property
     def key(self) -> Key:
         return self.place.pipeline_id, self.place.scope(self.version), self.identified.key
 
 
-def landed(arrival: Arrival, requests: Collection[object]) -> bool:
-    """Whether a task that is here has come from the source, by the events that it has."""
-    return arrival.path.steps[0].request_id in requests
+class Here(NamedTuple):
+    """A task that is here, with its events in order."""
+
+    task_id: int
+    status: str
+    attempt: int
+    updated_at: datetime
+    leased: bool
+    events: list[Row[Any]]
+
+    @property
+    def requests(self) -> list[object]:
+        """The request_ids of its events."""
+        return [event.request_id for event in self.events]
+
+
+class Further(NamedTuple):
+    """A task that is here and has gone on there: ``path`` leads on from where it is here."""
+
+    arrival: Arrival
+    here: Here
+    path: Path
+
+
+_Line = tuple[Moved, int, str]
 
 
 class Target:
@@ -113,6 +144,7 @@ class Landing:
         self, pipelines: Sequence[SourcePipeline], account: Reconciliation
     ) -> dict[int, Place]:
         """Write pipelines and versions that are not here yet. Raises PipelineExists."""
+        pipelines = _fit(pipelines, account)
         known = {p.name: self._first(statements.PIPELINES, name=p.name) for p in pipelines}
         for pipeline in pipelines:
             there = known[pipeline.name]
@@ -130,10 +162,18 @@ class Landing:
         if known is None:
             account["pipeline"].written += 1
             new = self._write(statements.ADD_PIPELINE, name=pipeline.name, uri=pipeline.uri)
-            place = Place(pipeline.pipeline_id, pipeline.name, new, "version")
+            place = Place(
+                pipeline.pipeline_id, pipeline.name, new, "version", frozenset(pipeline.versions)
+            )
         else:
             account["pipeline"].here += 1
-            place = Place(pipeline.pipeline_id, pipeline.name, known.pipeline_id, known.identity)
+            place = Place(
+                pipeline.pipeline_id,
+                pipeline.name,
+                known.pipeline_id,
+                known.identity,
+                frozenset(pipeline.versions),
+            )
         values = {"pipeline_id": place.pipeline_id}
         there = {row.version for row in self._connection.execute(statements.VERSIONS, values)}
         for version in pipeline.versions:
@@ -191,21 +231,62 @@ class Landing:
             if row.identity != by_id[row.pipeline_id].identity
         ]
 
-    def known(self, arrivals: Sequence[Arrival]) -> dict[Key, set[object]]:
-        """Those that are here, each with the request_ids of its events."""
+    def landed(self, tasks: Sequence[tuple[int, Key, UUID]]) -> set[int]:
+        """Which of the tasks have been moved before: number there, key, and what they land by."""
+        tasks = [task for task in tasks if task[1][0] is not None]
+        if not tasks:
+            return set()
+        values = {
+            "numbers": [number for number, _, _ in tasks],
+            "pipelines": [key[0] for _, key, _ in tasks],
+            "scopes": [key[1] for _, key, _ in tasks],
+            "keys": [key[2] for _, key, _ in tasks],
+            "requests": [str(request) for _, _, request in tasks],
+        }
+        return {row.number for row in self._connection.execute(statements.LANDED, values)}
+
+    def known(self, arrivals: Sequence[Arrival]) -> dict[Key, Here]:
+        """Those that are here."""
         places = [a for a in arrivals if a.place.pipeline_id is not None]
         if not places:
             return {}
         rows = self._connection.execute(statements.KNOWN, _keys(places)).all()
-        requests: dict[int, set[object]] = {row.task_id: set() for row in rows}
+        events: dict[int, list[Row[Any]]] = {row.task_id: [] for row in rows}
         if rows:
-            for row in self._connection.execute(statements.REQUESTS, {"ids": list(requests)}):
-                requests[row.task_id].add(row.request_id)
-        return {_key(row): requests[row.task_id] for row in rows}
+            for row in self._connection.execute(statements.REQUESTS, {"ids": list(events)}):
+                events[row.task_id].append(row)
+        return {
+            _key(row): Here(row.task_id, row.status, row.attempt, row.updated_at,
+                            row.lease_until is not None, events[row.task_id])
+            for row in rows
+        }  # fmt: skip
+
+    def bring_forward(self, some: Sequence[Further], tokens: Tokens) -> set[Key]:
+        """Let tasks go on as they did there; the keys of those that porch has not changed."""
+        paths = {f.here.task_id: (f.arrival.place, self._lines(f.path, f.arrival.place, tokens))
+                 for f in some}  # fmt: skip
+        if self._dry_run or not some:
+            return {f.arrival.key for f in some}
+        values = {
+            "ids": [f.here.task_id for f in some],
+            "seen": [f.here.status for f in some],
+            "seen_attempts": [f.here.attempt for f in some],
+            "seen_times": [f.here.updated_at for f in some],
+            "statuses": [str(f.path.status) for f in some],
+            "attempts": [f.path.attempt for f in some],
+            "times": [f.path.steps[-1].at for f in some],
+        }
+        rows = self._connection.execute(statements.BRING_FORWARD, values)
+        changed = {row.task_id for row in rows}
+        self._note([(task_id, *paths[task_id]) for task_id in paths if task_id in changed])
+        return {f.arrival.key for f in some if f.here.task_id in changed}
+
+    def _lines(self, path: Path, place: Place, tokens: Tokens) -> list[_Line]:
+        return [(step, *tokens.of(step, place, self)) for step in path.steps]
 
     def write(self, arrivals: Sequence[Arrival], tokens: Tokens) -> set[Key]:
         """Write tasks with their claims and events; the keys of those that were not here."""
-        steps = [(a, [(s, *tokens.of(s, a.place, self)) for s in a.path.steps]) for a in arrivals]
+        steps = [(a, self._lines(a.path, a.place, tokens)) for a in arrivals]
         if self._dry_run or not arrivals:
             return {arrival.key for arrival in arrivals}
         values = {
@@ -219,25 +300,28 @@ class Landing:
         }
         rows = self._connection.execute(statements.ADD_TASKS, values).all()
         numbers = {_key(row): row.task_id for row in rows}
+        self._note([(numbers[a.key], a.place, path) for a, path in steps if a.key in numbers])
+        return set(numbers)
+
+    def _note(self, paths: Sequence[tuple[int, Place, list[_Line]]]) -> None:
+        """Write events, and the claims among them."""
         lines = StringIO()
         claims: dict[str, list[Any]] = {"pipelines": [], "requests": [], "times": []}
-        for arrival, path in steps:
-            task_id = numbers.get(arrival.key)
-            for step, token_id, message in path if task_id is not None else ():
+        for task_id, place, path in paths:
+            for step, token_id, message in path:
                 before = step.from_status or "\\N"
                 lines.write(
                     f"{task_id}\t{step.at.isoformat()}\t{before}\t{step.to_status}\t{step.attempt}"
                     f"\t{token_id}\t{step.request_id}\t{message.translate(_ESCAPES)}\n"
                 )
                 if step.to_status == "CLAIMED":
-                    claims["pipelines"].append(arrival.place.pipeline_id)
+                    claims["pipelines"].append(place.pipeline_id)
                     claims["requests"].append(str(step.request_id))
                     claims["times"].append(step.at)
         lines.seek(0)
         self._connection.execute(statements.ADD_CLAIMS, claims)
         with closing(self._connection.connection.cursor()) as cursor:
             cursor.copy_expert(statements.COPY_EVENTS, lines)
-        return set(numbers)
 
     def _first(self, statement: Any, **values: Any) -> Row[Any] | None:
         return self._connection.execute(statement, values).first()
@@ -247,6 +331,43 @@ class Landing:
         if self._dry_run:
             return None
         return int(self._connection.execute(statement, values).scalar_one())
+
+
+def _fit(pipelines: Sequence[SourcePipeline], account: Reconciliation) -> list[SourcePipeline]:
+    """Those that our own rules let in, each with its versions that they let in."""
+    fit: dict[str, SourcePipeline] = {}
+    for pipeline in pipelines:
+        row = f"pipeline {pipeline.pipeline_id}, {pipeline.name!r:.80}"
+        why = _unfit("name", pipeline.name)
+        if why is None and pipeline.name in fit:
+            why = "another pipeline has its name"
+        if why is not None:
+            account.skip("pipeline", row, why)
+            for version in pipeline.versions:
+                account.skip("version", f"{version!r:.80} of {row}", "its pipeline is skipped")
+            continue
+        uri = pipeline.uri
+        if _unfit("uri", uri, 2_000) is not None:
+            uri = NO_URI
+            account.notes.append(f'{row} has no fit uri: it is here with "{NO_URI}"')
+        versions = []
+        for version in pipeline.versions:
+            why = _unfit("version", version)
+            if why is None:
+                versions.append(version)
+            else:
+                account.skip("version", f"{version!r:.80} of {row}", why)
+        fit[pipeline.name] = pipeline._replace(uri=uri, versions=tuple(versions))
+    return list(fit.values())
+
+
+def _unfit(what: str, value: str | None, most: int = 200) -> str | None:
+    """Why a text may not be here, None if it may."""
+    try:
+        check_text(what, value or "", most)
+    except BadRequest:
+        return f"its {what} is empty, too long, or has outer spaces or unprintable characters"
+    return None
 
 
 def _keys(arrivals: Sequence[Arrival]) -> dict[str, list[Any]]:

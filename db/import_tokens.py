@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from coordinator import access
-from coordinator.errors import UnknownToken
+from coordinator.administration import check_text
+from coordinator.errors import BadRequest, UnknownToken
 from coordinator.moving_over import Moved
 from coordinator.reconciliation import Reconciliation
 from coordinator.status import Status
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FORM = "its secret has not the form of ours: 32 digits 0-9a-f"
 EXAMPLE = "it is the admin token of npg_porch's own examples, which anybody knows"
+HOMELESS = "its pipeline is not there, or is skipped"
+TWICE = "its secret is that of another token there"
 TAKEN = "its secret is registered here for something else"
 
 _EXAMPLE = "0" * 32
@@ -73,18 +76,33 @@ def move_tokens(
 ) -> Tokens:
     """Write the tokens that are not here yet."""
     moved = Tokens()
+    seen: set[bytes] = set()  # a dry run cannot ask the database what it would have written
     for token in tokens:
-        token_id, why = _move(landing, token, places, account)
+        token = _described(token)  # noqa: PLW2901
+        token_id, why = _move(landing, token, places, seen, account)
         if why is not None:
             row = f'token {token.token_id}, "{token.description}"'
             account.skip("token", row, why)
-        holder = Holder(token_id, token.pipeline_id, token.description)
+        holder = Holder(token_id, token.pipeline_id, token.description or "")
         moved.holders[token.token_id] = holder
     return moved
 
 
+def _described(token: SourceToken) -> SourceToken:
+    """With a description that porch would take."""
+    try:
+        check_text("description", token.description or "")
+    except BadRequest:
+        return token._replace(description=f"token {token.token_id} of npg_porch")
+    return token
+
+
 def _move(
-    landing: Landing, token: SourceToken, places: dict[int, Place], account: Reconciliation
+    landing: Landing,
+    token: SourceToken,
+    places: dict[int, Place],
+    seen: set[bytes],
+    account: Reconciliation,
 ) -> tuple[int | None, str | None]:
     """The token's number here, or why it has none."""
     try:
@@ -93,6 +111,10 @@ def _move(
         return None, FORM
     if token.secret == _EXAMPLE and token.revoked is None:
         return None, EXAMPLE
+    homeless = token.pipeline_id is not None and token.pipeline_id not in places
+    if homeless or digest in seen:
+        return None, HOMELESS if homeless else TWICE
+    seen.add(digest)
     place = None if token.pipeline_id is None else places[token.pipeline_id]
     pipeline_id = None if place is None else place.pipeline_id
     known = landing.token(digest)

@@ -9,7 +9,7 @@ there are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,8 @@ from coordinator.errors import PorchError
 from coordinator.moving_over import Change
 
 _ROWS = 500
+_FAR = timedelta(days=2)
+_END = datetime.max.replace(tzinfo=UTC)
 
 _COLUMNS = {
     "pipeline": {"pipeline_id", "name", "repository_uri"},
@@ -62,7 +64,7 @@ class SourceToken(NamedTuple):
 
     token_id: int
     secret: str | None
-    description: str
+    description: str | None
     pipeline_id: int | None
     issued: datetime | None
     revoked: datetime | None
@@ -86,6 +88,10 @@ class NpgPorch:
     def __init__(self, connection: Connection, schema: str | None, zone: ZoneInfo) -> None:
         self._connection, self._schema, self._zone = connection, schema, zone
         self._columns = self._inspected()
+        self._now = datetime.now(UTC)
+        #: Rows with a time that is none, or is after the snapshot: table, column and number.
+        self.no_times: dict[tuple[str, str, int], str] = {}
+        self.future_times: set[tuple[str, str, int]] = set()
         self.release = "3.0" if "version_id" in self._columns["task"] else "2.2"
 
     def counts(self) -> dict[str, int]:
@@ -135,7 +141,11 @@ class NpgPorch:
             t.c.date_issued, t.c.date_revoked,
         ).order_by(t.c.token_id)  # fmt: skip
         return [
-            SourceToken(*row[:4], self._moment(row[4]), self._moment(row[5]))
+            SourceToken(
+                *row[:4],
+                self._moment(row[4], "token", "date_issued", row[0]),
+                self._revoked(row[5], row[0]),
+            )
             for row in self._connection.execute(wanted)
         ]
 
@@ -144,8 +154,9 @@ class NpgPorch:
         for row in self._stream(self._tasks()):
             task_id, pipeline, version, descriptor, definition, state, created = row
             yield SourceTask(
-                task_id, pipeline, version, descriptor, definition, state, self._moment(created)
-            )
+                task_id, pipeline, version, descriptor, definition, state,
+                self._moment(created, "task", "created", task_id),
+            )  # fmt: skip
 
     def histories(self) -> Iterator[tuple[SourceTask, list[Change]]]:
         """All tasks, oldest first, each with its events."""
@@ -161,7 +172,7 @@ class NpgPorch:
             changes = []
             while event is not None and event.task_id <= task.task_id:
                 if event.task_id == task.task_id:
-                    at = self._moment(event.time)
+                    at = self._moment(event.time, "event", "time", event.event_id)
                     changes.append(Change(event.event_id, at, event.change, event.token_id))
                 event = next(events, None)
             yield task, changes
@@ -206,17 +217,46 @@ class NpgPorch:
         options = {"stream_results": True, "yield_per": _ROWS}
         return self._connection.execute(wanted, execution_options=options)
 
-    def _moment(self, value: Any) -> datetime | None:
-        """Times there have no zone: see --timezone."""
+    def _revoked(self, value: Any, token_id: int) -> datetime | None:
+        """Revoked is revoked, whenever that was."""
+        at = self._moment(value, "token", "date_revoked", token_id)
+        return self._now if at is None and value is not None else at
+
+    def _moment(self, value: Any, name: str, of: str, number: int) -> datetime | None:
+        """Times there have no zone: see --timezone. None, and noted, for what is no time; nothing
+        is later than the snapshot."""
         if value is None:
             return None
         try:
             at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        except ValueError:
-            raise NoSource(
-                f'the source has a time that is none: "{str(value)[:40]}"', "correct it there"
-            ) from None
-        return at.replace(tzinfo=self._zone).astimezone(UTC) if at.tzinfo is None else at
+            if at.replace(tzinfo=None) > self._now.replace(tzinfo=None) + _FAR:
+                at = _END  # whatever the zone; "infinity" would go beyond what has a zone
+            elif at.tzinfo is None:
+                at = at.replace(tzinfo=self._zone).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.no_times[name, of, number] = str(value)[:40]
+            return None
+        if at > self._now:
+            self.future_times.add((name, of, number))
+            return self._now
+        return at
+
+    def odd_times(self) -> list[str]:
+        """What to say of times that were not taken as they are there."""
+        said = []
+        if self.no_times:
+            (name, of, number), value = min(self.no_times.items())
+            said.append(
+                f"{len(self.no_times):,} times are none, and were left out: the first is "
+                f'"{value}", {of} of {name} {number}'
+            )
+        if self.future_times:
+            name, of, number = min(self.future_times)
+            said.append(
+                f"{len(self.future_times):,} times are after the import began, which was taken "
+                f"instead: the first is {of} of {name} {number}; is --timezone right?"
+            )
+        return said
 
     def _inspected(self) -> dict[str, set[str]]:
         looking = inspect(self._connection)

@@ -408,9 +408,8 @@ def test_what_npg_porch_does_after_the_import_is_told(small: Old, database_url: 
         connection.execute(text("UPDATE task SET state = 'CLAIMED' WHERE task_id = 1"))
         connection.execute(text("UPDATE token SET date_revoked = date_issued WHERE token_id = 1"))
     told = move(small.url, database_url)
-    assert whys(told["tables"]["event"]) == {
-        "npg_porch has gone on with its task since it was imported": 1
-    }
+    assert told["tables"]["event"]["written"] == 1
+    assert any("1 tasks that had been moved before were brought" in n for n in told["notes"])
     assert told["adds_up"]
     assert told["tables"]["token"]["written"] == 1  # revoked there since, and so here
     assert examine(database_url).healthy
@@ -486,6 +485,199 @@ def test_the_source_is_only_read(old: Old, database_url: str) -> None:
     move(old.url, database_url)
     with engine.connect() as connection:
         assert connection.execute(text(f"SELECT * FROM {dot}task ORDER BY 1")).all() == before
+
+
+# Early, and again at the end ------------------------------------------------------------------
+
+
+def go_on(old: Old, number: int, state: str, *texts: str) -> None:
+    """What a task does in npg_porch after it was imported."""
+    late = BEGAN + timedelta(days=1)
+    for minute, change in enumerate(texts):
+        at = late + timedelta(minutes=minute)
+        old.add("event", task_id=number, time=at, change=change, token_id=1)
+    with old.engine.begin() as connection:
+        statement = text("UPDATE task SET state = :state WHERE task_id = :number")
+        connection.execute(statement, {"state": state, "number": number})
+
+
+def test_early_and_again_at_the_end_is_as_all_at_once(
+    small: Old, database_url: str, template: str
+) -> None:
+    target = lived(small)
+    jump = small.task(target, {"jump": 1}, "RUNNING", ["Created", "Task claimed"], 1)
+    move(small.url, database_url)
+    go_on(small, 1, "DONE", *LIVES["DONE"][1:])
+    go_on(small, 2, "RUNNING", "by hand", changed("RUNNING"))
+    go_on(small, 5, "RUNNING", changed("RUNNING"))
+    again = move(small.url, database_url)
+    assert again["adds_up"]
+    assert any(note.startswith("3 tasks that had been moved") for note in again["notes"])
+    assert again["tables"]["event"]["written"] == 5
+    assert examine(database_url).healthy
+    with copy_of(None, template) as other:
+        upgrade(other)
+        move(small.url, other)
+        assert _content(other) == _content(database_url)
+    go_on(small, jump, "DONE", changed("DONE"))  # where it had been taken there without an event
+    dry = move(small.url, database_url, dry_run=True)
+    assert dry["tables"] == move(small.url, database_url)["tables"]
+    assert examine(database_url).healthy
+    before = everything(database_url)
+    assert move(small.url, database_url)["notes"] == []
+    assert everything(database_url) == before
+
+
+def test_the_one_that_came_first_is_the_one_that_is_here(small: Old, database_url: str) -> None:
+    target = small.pipeline("iseq", "1.0")
+    worker = small.token(WORKER, "iseq")
+    first = small.task(target, {"d": 1}, "PENDING", ["Created"], worker)
+    second = small.task(target, {"d": 1.0}, "PENDING", ["Created"], worker)
+    move(small.url, database_url)
+    go_on(small, second, "DONE", *LIVES["DONE"][1:])
+    told = move(small.url, database_url)["tables"]["task"]
+    (skipped,) = told["why_skipped"]
+    assert (told["already_here"], skipped["rows"]) == (1, 1)
+    assert "another task under our identity rule" in skipped["why"]
+    assert skipped["first"] == [f"task {second}: DONE here; task {first} is kept"]
+
+
+def test_a_task_that_gets_its_first_events_later_is_still_known(
+    small: Old, database_url: str
+) -> None:
+    target = small.pipeline("iseq", "1.0")
+    small.token(WORKER, "iseq")
+    number = small.task(target, {"d": 1}, "PENDING", [], 1)
+    move(small.url, database_url)
+    go_on(small, number, "DONE", *LIVES["DONE"])
+    told = move(small.url, database_url)
+    assert (told["tables"]["task"]["already_here"], told["tables"]["event"]["written"]) == (1, 3)
+    assert told["adds_up"]
+    assert everything(database_url)["task"][0]["status"] == "DONE"
+    assert examine(database_url).healthy
+
+
+def test_what_porch_has_changed_stays_and_is_told(
+    small: Old, database_url: str, porch: Coordinator, tmp_path: Path
+) -> None:
+    lived(small)
+    move(small.url, database_url)
+    porch.claim(caller(WORKER), 1)
+    go_on(small, 1, "DONE", *LIVES["DONE"][1:])
+    told = move(small.url, database_url, skipped=tmp_path / "skipped")
+    assert told["notes"][0].startswith("1 tasks are FURTHER ON IN NPG_PORCH THAN HERE")
+    assert "task 1: DONE there, CLAIMED here" in (tmp_path / "skipped").read_text()
+    assert told["adds_up"]
+    assert everything(database_url)["task"][0]["status"] == "CLAIMED"
+    assert examine(database_url).healthy
+
+
+# Rows that nobody should have ---------------------------------------------------------------
+
+
+@pytest.fixture
+def loose(small: Old) -> Old:
+    """An npg_porch whose tables forbid nothing."""
+    tables = {
+        "pipeline": "name varchar, repository_uri varchar, version varchar",
+        "token": "token varchar, description varchar, pipeline_id integer, date_issued timestamp,"
+        " date_revoked timestamp",
+    }
+    with small.engine.begin() as connection:
+        for name, columns in tables.items():
+            connection.execute(text(f"DROP TABLE {name}"))
+            create = f"CREATE TABLE {name} ({name}_id integer PRIMARY KEY, {columns})"
+            connection.execute(text(create))
+    return small
+
+
+def test_names_that_porch_refuses_are_skipped_with_what_hangs_on_them(
+    loose: Old, database_url: str
+) -> None:
+    for name in (None, "", " p", "a\0b", "x" * 300, "good", "good"):
+        number = loose.add("pipeline", name=name, repository_uri=None, version="1")
+        loose.task(number, {"x": number}, "PENDING", ["Created"], 1)
+    empty = loose.add("pipeline", name="other", repository_uri="u", version="")
+    loose.task(empty, {"x": 1}, "PENDING", ["Created"], 1)
+    told = move(loose.url, database_url)
+    tables = told["tables"]
+    assert told["adds_up"]
+    assert (tables["pipeline"]["written"], tables["pipeline"]["skipped"]) == (2, 6)
+    assert whys(tables["pipeline"])["another pipeline has its name"] == 1
+    assert (tables["version"]["written"], tables["task"]["written"]) == (1, 1)
+    assert [row["uri"] for row in everything(database_url)["pipeline"]] == [
+        "unknown:npg_porch", "u",
+    ]  # fmt: skip
+    assert sum("unknown:npg_porch" in note for note in told["notes"]) == 1
+    assert examine(database_url).healthy
+    assert move(loose.url, database_url)["tables"]["task"]["already_here"] == 1
+
+
+def test_odd_tokens_are_told_the_same_in_a_dry_run(loose: Old, database_url: str) -> None:
+    loose.add("pipeline", name="p", repository_uri="u", version="1")
+    loose.add("pipeline", name="q", repository_uri="u", version="1")
+    loose.add("token", token=WORKER, description=None, pipeline_id=1)
+    for pipeline in (1, 2):
+        loose.add("token", token=WORKER, description="again", pipeline_id=pipeline)
+    loose.add("token", token=OTHER, description="lost", pipeline_id=77)
+    dry = move(loose.url, database_url, dry_run=True)["tables"]["token"]
+    assert whys(dry) == {
+        "its secret is that of another token there": 2,
+        "its pipeline is not there, or is skipped": 1,
+    }
+    assert move(loose.url, database_url)["tables"]["token"] == dry
+    (token,) = everything(database_url)["token"]
+    assert token["description"] == "token 1 of npg_porch"
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "said"),
+    [
+        ("31/12/2021", "UTC", '3 times are none, and were left out: the first is "31/12/2021", '
+         "time of event 1"),
+        ("0001-01-01 00:00:00", "Asia/Tokyo", "3 times are none"),
+        ("2099-01-01 00:00:00", "UTC", "3 times are after the import began"),
+    ],
+)  # fmt: skip
+def test_times_that_cannot_be_are_noted(
+    small: Old, database_url: str, value: str, zone: str, said: str
+) -> None:
+    target = small.pipeline("iseq", "1.0")
+    small.token(WORKER, "iseq")
+    small.task(target, {"d": 1}, "CLAIMED", LIVES["CLAIMED"], 1)
+    with small.engine.begin() as connection:
+        connection.execute(text("UPDATE event SET time = :value"), {"value": value})
+        connection.execute(text("UPDATE token SET date_revoked = :value"), {"value": value})
+    told = move(small.url, database_url, zone=zone)
+    assert said in told["notes"][0]
+    assert told["adds_up"]
+    tables = everything(database_url)
+    assert tables["token"][0]["revoked_at"] != "None"
+    assert all(row["at"] < datetime.now(UTC).isoformat(" ") for row in tables["event"])
+    assert examine(database_url).healthy
+
+
+def test_infinity_is_the_time_of_the_import(template: str, database_url: str) -> None:
+    with copy_of(None, template) as url:
+        old = Old(url, "3.0", "npg_porch")
+        lived(old)
+        with old.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE npg_porch.event SET time = 'infinity' WHERE event_id = 16")
+            )
+            connection.execute(
+                text("UPDATE npg_porch.event SET time = '-infinity' WHERE event_id = 1")
+            )
+        old.close()
+        told = move(url, database_url, zone="Asia/Tokyo")
+    assert len(told["notes"]) == 2
+    assert told["adds_up"]
+    assert examine(database_url).healthy
+
+
+def test_a_file_that_cannot_be_written_is_told(small: Old, database_url: str) -> None:
+    said = refused(small.url, database_url, skipped=Path("/no/such/folder/file"))
+    assert '"/no/such/folder/file" cannot be written: No such file' in said
 
 
 # Mistakes -----------------------------------------------------------------------------------

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from coordinator.checkup import Kept, Step, broken
 from coordinator.identity import Limits, identify
-from coordinator.moving_over import Change, Path, furthest_first, path_of, status_of
+from coordinator.moving_over import (
+    Change,
+    Path,
+    Reached,
+    furthest_first,
+    path_from,
+    path_of,
+    status_of,
+)
 from coordinator.status import Status
 from tests.importing.npg_porch import LIVES, changed
 
@@ -142,3 +150,21 @@ def test_any_history_becomes_a_path_that_the_doctor_finds_well(
     once = {(s.request_id, s.to_status) for s in moved.steps}
     assert len(once) == len(moved.steps)
     assert path_of("p/1/x/1", state, AT, reversed(given_changes), None).steps == moved.steps
+
+
+@given(st.lists(TEXTS, max_size=10), st.integers(1, 11))
+def test_a_path_in_two_parts_is_the_path(texts: list[str | None], cut: int) -> None:
+    changes = history("Created", *texts)
+
+    def to(some: list[Change]) -> Path:
+        steps = path_of("p", Status.PENDING, AT, some, None).steps
+        end = [step for step in steps if not step.filled][-1].to_status
+        return path_of("p", end, AT, some, None)
+
+    early, whole = to(changes[:cut]), to(changes)
+    last = early.steps[-1]
+    requests = {step.request_id for step in early.steps}
+    reached = Reached(last.at, last.to_status, last.attempt, requests)
+    assert whole.status is not None
+    later = path_from(reached, "p", whole.status, AT, changes)
+    assert early.steps + later.steps == whole.steps
