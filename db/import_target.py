@@ -14,22 +14,19 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from coordinator.administration import check_text
-from coordinator.errors import BadRequest, InternalError, PipelineExists, PorchError
+from coordinator.errors import InternalError, PipelineExists, PorchError
 from coordinator.identity import Identified
 from coordinator.moving_over import Change, Moved, Path
 from coordinator.reconciliation import Reconciliation
 from coordinator.status import Status
 from db import import_statements as statements
+from db.import_fitness import fit
 from db.import_tokens import Tokens
 from db.npg_porch_source import SourcePipeline, SourceToken
 from db.shape import behind
 from db.translate import translated
 
 _STAND_IN = "moved over from npg_porch: stands for tokens that are not here"
-
-#: Stands for a URI that is none.
-NO_URI = "unknown:npg_porch"
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -144,7 +141,7 @@ class Landing:
         self, pipelines: Sequence[SourcePipeline], account: Reconciliation
     ) -> dict[int, Place]:
         """Write pipelines and versions that are not here yet. Raises PipelineExists."""
-        pipelines = _fit(pipelines, account)
+        pipelines = fit(pipelines, account)
         known = {p.name: self._first(statements.PIPELINES, name=p.name) for p in pipelines}
         for pipeline in pipelines:
             there = known[pipeline.name]
@@ -331,43 +328,6 @@ class Landing:
         if self._dry_run:
             return None
         return int(self._connection.execute(statement, values).scalar_one())
-
-
-def _fit(pipelines: Sequence[SourcePipeline], account: Reconciliation) -> list[SourcePipeline]:
-    """Those that our own rules let in, each with its versions that they let in."""
-    fit: dict[str, SourcePipeline] = {}
-    for pipeline in pipelines:
-        row = f"pipeline {pipeline.pipeline_id}, {pipeline.name!r:.80}"
-        why = _unfit("name", pipeline.name)
-        if why is None and pipeline.name in fit:
-            why = "another pipeline has its name"
-        if why is not None:
-            account.skip("pipeline", row, why)
-            for version in pipeline.versions:
-                account.skip("version", f"{version!r:.80} of {row}", "its pipeline is skipped")
-            continue
-        uri = pipeline.uri
-        if _unfit("uri", uri, 2_000) is not None:
-            uri = NO_URI
-            account.notes.append(f'{row} has no fit uri: it is here with "{NO_URI}"')
-        versions = []
-        for version in pipeline.versions:
-            why = _unfit("version", version)
-            if why is None:
-                versions.append(version)
-            else:
-                account.skip("version", f"{version!r:.80} of {row}", why)
-        fit[pipeline.name] = pipeline._replace(uri=uri, versions=tuple(versions))
-    return list(fit.values())
-
-
-def _unfit(what: str, value: str | None, most: int = 200) -> str | None:
-    """Why a text may not be here, None if it may."""
-    try:
-        check_text(what, value or "", most)
-    except BadRequest:
-        return f"its {what} is empty, too long, or has outer spaces or unprintable characters"
-    return None
 
 
 def _keys(arrivals: Sequence[Arrival]) -> dict[str, list[Any]]:
