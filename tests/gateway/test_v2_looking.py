@@ -73,7 +73,7 @@ def test_a_task_and_its_events_are_found_by_a_prefix(anybody: httpx.Client, user
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        ("tasks/beef", "unknown_task"),
+        (f"tasks/{16 * 'beef'}", "unknown_task"),
         ("tasks/no-task/events", "unknown_task"),
         ("tasks?pipeline=nowhere", "unknown_pipeline"),
         ("counts?pipeline=nowhere", "unknown_pipeline"),

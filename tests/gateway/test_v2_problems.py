@@ -16,7 +16,7 @@ CLAIM = "/api/v2/tasks/claim"
     ("method", "path", "sent", "status"),
     [
         ("GET", "/api/v2/nothing", {}, 404),
-        ("GET", "/api/v2/tasks/beef", {}, 404),
+        ("GET", f"/api/v2/tasks/{16 * 'beef'}", {}, 404),
         ("PUT", "/api/v2/tasks", {}, 405),
         ("POST", "/api/v2/tasks", {"json": {}}, 415),
         ("POST", "/api/v2/tasks?priority=101", {"content": b"", "headers": NDJSON}, 422),
