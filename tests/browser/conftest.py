@@ -20,9 +20,12 @@ FLAGS = (
 _SECONDS = 15
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium with a profile of its own, which goes with it."""
+    """Chromium with a profile of its own, which goes with it.
+
+    Playwright's event loop runs for as long: closed with the module, it is in no other test's way.
+    """
     found = needs("chromium", "chromium-browser")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
