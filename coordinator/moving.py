@@ -59,7 +59,7 @@ class Moving(Lookup):
         task = or_raise(self._find(target, [Name(key, scope)])[0])
         meant = _verb(task.status, to)
         for _ in range(_LOOKS):
-            change, outcome = self._try(target, task, to, attempt, origin)
+            change, outcome = self._try(target, task, to, attempt, who, origin)
             told = or_raise(_verdict(task, change, outcome))
             task = replace(task, status=outcome.status, attempt=outcome.attempt)
             if told is not None:
@@ -78,15 +78,23 @@ class Moving(Lookup):
         From where it was begun it may be said again: an answer may have been lost. ``lost``: the
         task was there to be had when the caller asked, and another was quicker.
         """
-        if to not in HELD:
-            return
-        events = reversed(self.ledger.events(task.task_id))
-        begun = next(e for e in events if e.to_status is to and not e.refused)
-        if lost or (begun.token, begun.host) != (who.description, origin.host):
+        if to in HELD and (lost or not self._began(task, to, who, origin)):
             raise _moved(task, f"it became {to} by the word of another")
 
+    def _began(self, task: Task, to: Status, who: Permission, origin: Origin) -> bool:
+        """Whether it was this token, from this address, that brought the task to its status."""
+        events = reversed(self.ledger.events(task.task_id))
+        begun = next(e for e in events if e.to_status is to and not e.refused)
+        return (begun.token, begun.host) == (who.description, origin.host)
+
     def _try(
-        self, target: Pipeline, task: Task, to: Status, attempt: int | None, origin: Origin
+        self,
+        target: Pipeline,
+        task: Task,
+        to: Status,
+        attempt: int | None,
+        who: Permission,
+        origin: Origin,
     ) -> tuple[Change, Outcome]:
         verb = _verb(task.status, to)
         if verb == "rerun" and task.status is Status.DONE:
@@ -100,7 +108,11 @@ class Moving(Lookup):
             of_holder=verb not in ("rerun", "cancel") and to is not Status.CLAIMED,
         )
         # Who names an attempt has held the task: PENDING, it is not theirs to claim once more.
-        if verb in _BEGINNINGS and attempt is None:
+        if attempt is None and (
+            verb in _BEGINNINGS
+            # A stranger's word is no sign of life of who holds it.
+            or (task.status is to and to in HELD and not self._began(task, to, who, origin))
+        ):
             return change, self.ledger.take(target, task.task_id, to, origin)
         return change, self.ledger.change([change], origin)[0]
 

@@ -231,6 +231,23 @@ class TestWhatAnotherHasBegun:
         with pytest.raises(StatusChanged, match="by the word of another"):
             mover.porch.bring(elsewhere, mover.input, to, pipeline=mover.name)
 
+    def test_is_not_kept_alive_from_elsewhere(self, porch: Coordinator, mover: Mover) -> None:
+        porch.set_policy(caller(admin(porch)), mover.name, Policy(lease=1_000))
+        mover.bring(S.RUNNING)
+        let_time_pass(porch, 900)
+        elsewhere = replace(caller(mover.secret), host="elsewhere")
+        with pytest.raises(StatusChanged):
+            porch.bring(elsewhere, mover.input, S.RUNNING, pipeline=mover.name)
+        let_time_pass(porch, 900)
+        assert porch.sweep().taken_back == 1
+
+    def test_is_said_again_by_the_same_request_from_anywhere(self, mover: Mover) -> None:
+        who = caller(mover.secret)
+        for host in ("here", "elsewhere"):
+            moved = replace(who, host=host)
+            task = mover.porch.bring(moved, mover.input, S.RUNNING, pipeline=mover.name)
+            assert (task.status, task.attempt) == (S.RUNNING, 1)
+
     def test_is_not_begun_with_another_token(self, mover: Mover) -> None:
         mover.bring(S.RUNNING)
         boss, mover.secret = caller(admin(mover.porch)), new_secret()
