@@ -8,14 +8,15 @@ also when the first call had in fact been committed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from coordinator.identity import Identified
+from coordinator.errors import AccessDenied
 from coordinator.model import (
     Change,
+    Claim,
     Event,
     KeyRange,
     LookAlikes,
@@ -25,6 +26,7 @@ from coordinator.model import (
     Permission,
     Pipeline,
     PipelineLoad,
+    Registration,
     Standing,
     Swept,
     Task,
@@ -40,15 +42,8 @@ class Ledger(Protocol):
 
     # Work -----------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        pipeline: Pipeline,
-        version: str,
-        inputs: Sequence[Identified],
-        priority: int,
-        origin: Origin,
-    ) -> list[Standing]:
-        """Register what is new, and tell how every input stands, in the order given.
+    def submit(self, registrations: Sequence[Registration]) -> list[list[Standing]]:
+        """Register what is new, and tell for each request how its inputs stand, in order.
 
         Of equal inputs, in one call or in many at once, exactly one is ``created``; a
         ``request_id`` seen before is told again which ones it created. Overlapping calls in any
@@ -56,10 +51,9 @@ class Ledger(Protocol):
         """
         ...
 
-    def claim(
-        self, pipeline: Pipeline, version: str | None, n: int, origin: Origin, job_id: str | None
-    ) -> list[Task]:
-        """Hand out up to ``n`` PENDING tasks, highest priority first, then oldest first.
+    def claim(self, claims: Sequence[Claim]) -> list[list[Task]]:
+        """Hand out for each request up to ``n`` PENDING tasks, highest priority first, then oldest
+        first; the first request is served first.
 
         No task is handed to two callers. Each handed out counts one attempt, starts its lease and
         has one event. A ``request_id`` seen before gets the tasks it got then, in the attempt it
@@ -245,8 +239,8 @@ class Ledger(Protocol):
         """
         ...
 
-    def permission(self, digest: bytes) -> Permission:
-        """What the token with this SHA-256 allows. Raises UnknownToken or RevokedToken."""
+    def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
+        """What the token with each SHA-256 allows; UnknownToken or RevokedToken: nothing."""
         ...
 
     def add_token(self, digest: bytes, pipeline: Pipeline | None, description: str) -> Token:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hmac import compare_digest
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
-from coordinator.errors import RevokedToken, TokenExists, TooSlow, UnknownToken
+from coordinator.errors import AccessDenied, RevokedToken, TokenExists, TooSlow, UnknownToken
 from coordinator.model import Permission, Pipeline, PipelineLoad, Token
 from coordinator.status import Status
 from db import questions, schema
@@ -134,24 +135,10 @@ class AdministrationLedger(PostgresBase):
                 "choose the identity policy while a pipeline has few tasks, or register it anew",
             ) from slow
 
-    def permission(self, digest: bytes) -> Permission:
-        rows = self._read(questions.PERMISSION, digest=digest)
-        # The index found it by equality, which tells an attacker nothing about a secret that is
-        # hashed first; the comparison that decides takes the same time for every digest all the
-        # same.
-        if not rows or not compare_digest(bytes(rows[0].digest), digest):
-            raise UnknownToken(
-                "no such token was issued here",
-                "check PORCH_TOKEN, and that PORCH_BROKER_URL is the porch that issued it",
-            )
-        row = rows[0]
-        if row.revoked_at is not None:
-            raise RevokedToken(
-                f'the token "{row.description}" was revoked on {row.revoked_at:%Y-%m-%d %H:%M %Z}',
-                "ask an administrator of porch for a new one",
-            )
-        pipeline = None if row.pipeline_id is None else pipeline_of(row)
-        return Permission(row.token_id, row.description, pipeline)
+    def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
+        rows = self._read(questions.PERMISSION, digests=list(digests)) if digests else []
+        found = {bytes(row.digest): row for row in rows}
+        return {digest: _allowed(digest, found.get(digest)) for digest in digests}
 
     def add_token(self, digest: bytes, pipeline: Pipeline | None, description: str) -> Token:
         pipeline_id = None if pipeline is None else pipeline.pipeline_id
@@ -184,6 +171,23 @@ class AdministrationLedger(PostgresBase):
             connection.execute(revoking)
             row = connection.execute(_tokens().where(_K.token_id == token_id)).first()
         return None if row is None else token_of(row)
+
+
+def _allowed(digest: bytes, row: Row[Any] | None) -> Permission | AccessDenied:
+    # The index found it by equality, which tells an attacker nothing about a secret that is hashed
+    # first; the comparison that decides takes the same time for every digest all the same.
+    if row is None or not compare_digest(bytes(row.digest), digest):
+        return UnknownToken(
+            "no such token was issued here",
+            "check PORCH_TOKEN, and that PORCH_BROKER_URL is the porch that issued it",
+        )
+    if row.revoked_at is not None:
+        return RevokedToken(
+            f'the token "{row.description}" was revoked on {row.revoked_at:%Y-%m-%d %H:%M %Z}',
+            "ask an administrator of porch for a new one",
+        )
+    pipeline = None if row.pipeline_id is None else pipeline_of(row)
+    return Permission(row.token_id, row.description, pipeline)
 
 
 def _tokens() -> Select[Any]:

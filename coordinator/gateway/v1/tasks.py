@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
+from coordinator.arrivals import MOST_CLAIMED
 from coordinator.errors import AmbiguousTask, UnknownTask, WhichVersion
 from coordinator.gateway.callers import Porch, Reader, Writer
 from coordinator.gateway.v1.listing import listing
@@ -24,7 +25,6 @@ from coordinator.lookup import or_raise
 from coordinator.naming import pick_version
 from coordinator.requests import Search
 from coordinator.status import Status
-from coordinator.work import MOST_CLAIMED
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], strict_content_type=False)
 

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import Field
 
+from coordinator.arrivals import MOST_CLAIMED
 from coordinator.model import IdentityPolicy
 from coordinator.requests import Policy
 from coordinator.sent import Sent, SentDecision, SentJobId, SentName, SentReport, SentText
-from coordinator.work import MOST_CLAIMED
 
 
 class ClaimBody(Sent):
