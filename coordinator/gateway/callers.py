@@ -81,6 +81,11 @@ def secret_of(request: Request) -> str:
     header = request.headers.get("authorization")
     if header is None:
         raise MissingToken("no token came with this request", "send: Authorization: Bearer TOKEN")
+    return bearer(header)
+
+
+def bearer(header: str) -> str:
+    """The token in an Authorization header. Raises UnknownToken."""
     sent = _BEARER.match(header)
     if sent is None:
         raise UnknownToken(
