@@ -9,11 +9,13 @@ is away. What is put back comes again alone, so that what kills a child takes no
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 from coordinator.gathering import Gathering
+from tasks.transport import acknowledge
 
 #: The Celery task that takes several. Nobody may publish it: see ``guard``.
 TOGETHER = "porch.together"
@@ -25,6 +27,7 @@ _MOST = 100
 _LONGEST = 16 * 1024
 
 Accept = Callable[[Any], Any]
+Errors = tuple[type[Exception], ...]
 
 
 class Gatherer:
@@ -80,11 +83,12 @@ class Alone:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._messages[0], name)
 
-    def ack_log_error(self, *args: Any, **options: Any) -> None:
-        """Acknowledge it."""
+    def ack_log_error(self, log: logging.Logger, errors: Errors, **_: Any) -> None:
+        """Acknowledge it; where the connection is gone, it comes again."""
         try:
-            for message in self._messages:
-                message.ack_log_error(*args, **options)
+            acknowledge(self._messages)
+        except errors as error:
+            log.critical("cannot acknowledge %d messages: %r", len(self._messages), error)
         finally:
             self._ended()
 
