@@ -1,4 +1,4 @@
-"""The client's way to the queue and back, on a small imitation of Redis."""
+"""The client's way to the queue and back, over Redis as it is and over Celery."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
-from fakeredis import TcpFakeServer
 from kombu import pools
-from redis import Redis
+from redis import ConnectionPool, Redis
 
+from config.embedded import EmbeddedUrls
 from porch_client import channel as channel_module
 from porch_client.channel import Channel, Pending
 from porch_client.errors import (
@@ -33,30 +33,33 @@ QUEUE = "porch.query"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
-    server = TcpFakeServer(("127.0.0.1", 0), server_type="valkey")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield "127.0.0.1", server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def url(servers: EmbeddedUrls) -> str:
+    """A database of the test broker's that is nobody else's."""
+    return servers.broker_url.removesuffix("/0") + "/7"
 
 
 @pytest.fixture
-def redis(address: tuple[str, int]) -> Iterator[Redis]:
-    with Redis(host=address[0], port=address[1]) as client:
-        client.flushall()
+def redis(url: str) -> Iterator[Redis]:
+    with Redis.from_url(url) as client:
+        client.flushdb()
         yield client
 
 
+@pytest.fixture(params=["redis", "celery"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways: a broker that is a Redis can be spoken to over Celery as well."""
+    if request.param == "celery":
+        monkeypatch.setattr(channel_module, "_REDIS", ())
+    return str(request.param)
+
+
 @pytest.fixture
-def open_channel(redis: Redis, address: tuple[str, int]) -> Iterator[Callable[..., Channel]]:
-    """Makes channels to the imitation, and closes them."""
+def open_channel(redis: Redis, url: str, way: str) -> Iterator[Callable[..., Channel]]:
+    """Makes channels to the broker, and closes them."""
     made: list[Channel] = []
 
     def make(token: str | None = SECRET, timeout: float = 5.0) -> Channel:
-        made.append(Channel(f"redis://{address[0]}:{address[1]}/0", None, token, timeout))
+        made.append(Channel(url, None, token, timeout))
         return made[-1]
 
     yield make
@@ -77,10 +80,10 @@ def body_of(message: dict[str, Any]) -> Any:
     return json.loads(base64.b64decode(message["body"]))
 
 
-def store(redis: Redis, task_id: str, status: str, result: Any) -> None:
+def store(redis: Redis, key: str, status: str, result: Any) -> None:
     """Store a result as Celery does."""
-    meta = {"status": status, "result": result, "task_id": task_id}
-    key, text = f"celery-task-meta-{task_id}", json.dumps({**meta, "traceback": "", "children": []})
+    meta = {"status": status, "result": result, "task_id": key.removeprefix("celery-task-meta-")}
+    text = json.dumps({**meta, "traceback": "", "children": []})
     redis.set(key, text)
     redis.publish(key, text)
 
@@ -95,14 +98,15 @@ def answering(redis: Redis, *replies: dict[str, Any] | None) -> threading.Thread
     """A coordinator that takes one message for each reply, and gives it (None: none)."""
 
     def work() -> None:
-        for reply in replies:
-            _, raw = redis.brpop(QUEUE, timeout=10)
-            task_id = json.loads(raw)["headers"]["id"]
-            if reply is not None:
-                # A thread for each connection: unlike Redis, it may be late with a subscription
-                # that was sent before the message.
-                wait_until(lambda key=f"celery-task-meta-{task_id}": heard(redis, key), 10.0)
-                store(redis, task_id, "SUCCESS", json.dumps(reply))
+        # Of its own: the client may have its answer, and the test be over, before we are.
+        with Redis(connection_pool=ConnectionPool(**redis.get_connection_kwargs())) as own:
+            for reply in replies:
+                _, raw = own.brpop(QUEUE, timeout=10)
+                key = f"celery-task-meta-{json.loads(raw)['headers']['id']}"
+                if reply is not None:
+                    # Celery listens over another connection than it publishes over: it may be late.
+                    wait_until(lambda key=key: heard(own, key), 10.0)
+                    store(own, key, "SUCCESS", json.dumps(reply))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -186,7 +190,7 @@ class TestAnAnswer:
         channel = open_channel()
         answering(redis, {"ok": {}})
         channel.ask(request(channel))
-        assert redis.keys("celery-task-meta-*") == []
+        wait_until(lambda: redis.keys("celery-task-meta-*") == [])
 
     def test_of_many_requests_under_way_goes_to_the_right_one(
         self, open_channel: Callable[..., Channel], redis: Redis
@@ -215,7 +219,7 @@ class TestAnAnswer:
         channel = open_channel()
         pending = request(channel)
         failure = {"exc_type": "ConnectionError", "exc_module": "builtins", "exc_message": ["x"]}
-        store(redis, pending.request_id, "FAILURE", failure)
+        store(redis, f"celery-task-meta-{pending.request_id}", "FAILURE", failure)
         answering(redis, None, {"ok": {"n": 1}})
         assert channel.ask(pending) == {"n": 1}
 
@@ -270,14 +274,15 @@ def nobody() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-class TestTwoChannels:
+@pytest.mark.parametrize("way", ["celery"], indirect=True)
+class TestTwoChannelsOverCelery:
     def test_keep_each_other_from_nothing(
         self, open_channel: Callable[..., Channel], redis: Redis
     ) -> None:
         stuck, other = open_channel(), open_channel()
         answering(redis, {"ok": {"n": 1}})
         with ThreadPoolExecutor() as pool:
-            with stuck._celery().producer_or_acquire():
+            with stuck._open_way().app.producer_or_acquire():  # type: ignore[attr-defined]
                 answer = pool.submit(lambda: other.ask(request(other)))
                 done, _ = wait([answer], timeout=10)
             assert done
@@ -293,6 +298,7 @@ class TestTwoChannels:
         assert (pools.get_limit(), dict(pools.producers)) == (7, {})
 
 
+@pytest.mark.usefixtures("way")
 class TestABrokerThatIsAway:
     def test_is_told_within_the_timeout(self, nobody: int) -> None:
         channel = Channel(f"redis://127.0.0.1:{nobody}/0", None, SECRET, 1.0)
@@ -305,10 +311,9 @@ class TestABrokerThatIsAway:
         assert not away.value.perhaps_sent
 
     def test_is_told_within_the_timeout_where_answers_come_from_elsewhere(
-        self, nobody: int, address: tuple[str, int]
+        self, nobody: int, url: str
     ) -> None:
-        results = f"redis://{address[0]}:{address[1]}/0"
-        channel = Channel(f"redis://127.0.0.1:{nobody}/0", results, SECRET, 0.3)
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", url, SECRET, 0.3)
         began = time.monotonic()
         pending = request(channel)
         channel.send(pending)
