@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from porch_client.errors import Misconfigured, PorchError, Unreachable
-from porch_client.render import printable
+from porch_client.printable import printable
 
 if TYPE_CHECKING:
     from porch_client.client import Porch
