@@ -37,6 +37,10 @@ WIRE = 1
 #: Seconds without an answer after which a request is sent again; doubled each time.
 RESEND_AFTER = 10.0
 
+#: Seconds after which a broker that takes nothing at all is away, where there is a spool: what has
+#: never left us needs no waiting for an answer. More than a restart of the broker takes.
+UNSENT = 15.0
+
 #: Seconds to look for an answer before a request is sent again, however long ago it was sent.
 _LOOK = 1.0
 
