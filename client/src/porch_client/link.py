@@ -228,7 +228,9 @@ def _verify(options: dict[str, str]) -> str:
 
 
 def _connected(address: Address, seconds: float) -> socket.socket:
-    plain = socket.create_connection((address.host, address.port), seconds)
+    # As bytes: Python would import its tables of Unicode to look at a text.
+    host = address.host.encode() if address.host.isascii() else address.host
+    plain = socket.create_connection((host, address.port), seconds)  # type: ignore[arg-type]
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if address.tls is None:
