@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from kombu import pools
@@ -94,19 +95,29 @@ def heard(redis: Redis, key: str) -> bool:
     return bool(listeners)
 
 
-def answering(redis: Redis, *replies: dict[str, Any] | None) -> threading.Thread:
+def again(redis: Redis) -> Redis:
+    """Another client of the same Redis."""
+    return Redis(connection_pool=ConnectionPool(**redis.get_connection_kwargs()))
+
+
+def answering(
+    redis: Redis,
+    *replies: dict[str, Any] | None,
+    queue: str = QUEUE,
+    results: Redis | None = None,
+) -> threading.Thread:
     """A coordinator that takes one message for each reply, and gives it (None: none)."""
 
     def work() -> None:
         # Of its own: the client may have its answer, and the test be over, before we are.
-        with Redis(connection_pool=ConnectionPool(**redis.get_connection_kwargs())) as own:
+        with again(redis) as own, again(results or redis) as into:
             for reply in replies:
-                _, raw = own.brpop(QUEUE, timeout=10)
+                _, raw = own.brpop(queue, timeout=10)
                 key = f"celery-task-meta-{json.loads(raw)['headers']['id']}"
                 if reply is not None:
                     # Celery listens over another connection than it publishes over: it may be late.
-                    wait_until(lambda key=key: heard(own, key), 10.0)
-                    store(own, key, "SUCCESS", json.dumps(reply))
+                    wait_until(lambda key=key: heard(into, key), 10.0)
+                    store(into, key, "SUCCESS", json.dumps(reply))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -371,6 +382,68 @@ class TestABrokerThatIsAway:
         channel._broker = away
         answering(redis, *({"ok": {"n": n}} for n in range(3)))
         assert [channel.wait(pending)["n"] for pending in several] == [0, 1, 2]
+
+
+class TestTheWayOverRedis:
+    def test_may_lead_to_one_redis_and_back_from_another(self, redis: Redis, url: str) -> None:
+        results = url.removesuffix("/7") + "/8"
+        channel = Channel(url, results, SECRET, 5.0)
+        with Redis.from_url(results) as elsewhere:
+            answering(redis, {"ok": {"n": 1}}, results=elsewhere)
+            assert channel.ask(request(channel)) == {"n": 1}
+            channel.close()
+            assert elsewhere.keys() == []
+
+    def test_takes_one_connection_and_no_word_too_many(self, redis: Redis, url: str) -> None:
+        channel = Channel(url, None, SECRET, 5.0)
+        with redis.monitor() as monitor:
+            answering(redis, {"ok": {"n": 1}}, {"ok": {"n": 2}})
+            for _ in range(2):
+                channel.ask(request(channel))
+            channel.close()
+            redis.echo("over")
+            heard = [(seen["client_port"], seen["command"]) for seen in until(monitor, "ECHO over")]
+        connections = {port for port, command in heard if command.startswith("LPUSH porch.query ")}
+        said = [command.split()[0] for port, command in heard if port in connections]
+        once = ["SUBSCRIBE", "GET", "LPUSH", "UNSUBSCRIBE", "DEL"]
+        assert len(connections) == 1
+        assert said == ["HELLO", "SELECT", *once, *once]
+
+    @pytest.fixture
+    def wrapper(self, servers: EmbeddedUrls) -> Iterator[str]:
+        """The URL of a user of Redis who may do what a wrapper must, and nothing else."""
+        rules = (
+            "on >hers resetkeys resetchannels -@all +ping +multi +exec +llen +sadd +lpush "
+            "+subscribe +unsubscribe +get +mget %W~porch.work* %W~_kombu.binding.porch.work "
+            "%W~_kombu.binding_permanent.porch.work %R~celery-task-meta-* &celery-task-meta-*"
+        )
+        with Redis.from_url(servers.broker_url) as admin:
+            admin.execute_command("ACL", "SETUSER", "wrapper", *rules.split())
+            yield servers.broker_url.replace("//:", "//wrapper:").replace(
+                urlsplit(servers.broker_url).password or "", "hers"
+            )
+            admin.execute_command("ACL", "DELUSER", "wrapper")
+            admin.execute_command("ACL", "LOG", "RESET")
+
+    def test_is_open_to_a_user_who_may_not_even_delete(
+        self, servers: EmbeddedUrls, wrapper: str
+    ) -> None:
+        channel = Channel(wrapper, None, SECRET, 5.0)
+        with Redis.from_url(servers.broker_url) as admin:
+            replies = [{"ok": {"n": n}} for n in range(3)]
+            answering(admin, *replies, queue="porch.work")
+            asked = [channel.prepare("show", "porch.work", {"pipeline": "p"}) for _ in replies]
+            assert [channel.ask(pending)["n"] for pending in asked] == [0, 1, 2]
+            channel.close()
+            refused = [entry["object"] for entry in admin.acl_log()]
+            assert refused == ["del"]
+            admin.delete(*(f"celery-task-meta-{pending.request_id}" for pending in asked))
+
+
+def until(monitor: Any, command: str) -> Iterator[dict[str, Any]]:
+    """What a Redis is told, up to this command."""
+    while (seen := monitor.next_command())["command"] != command:
+        yield seen
 
 
 @pytest.mark.parametrize(

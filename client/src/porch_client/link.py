@@ -117,7 +117,7 @@ class Link:
         try:
             if self._at == len(self._buffer) and not self._fill_within(seconds):
                 return False
-            self._take(self._frame())
+            self._take(self._next_frame())
         except BaseException:
             self.close()
             raise
@@ -131,6 +131,7 @@ class Link:
         deadline = time.monotonic() + (self._patience if seconds is None else seconds)
         while self._owed:
             if not self.listen(deadline - time.monotonic()):
+                self.close()
                 raise TimeoutError("the broker does not reply")
 
     def ask(self, *words: str) -> Any:
@@ -175,6 +176,12 @@ class Link:
             raise ConnectionError("the broker closed the connection")
         self._buffer += piece
 
+    def _next_frame(self) -> Any:
+        try:
+            return self._frame()
+        except ValueError:
+            raise ConnectionError("what answers is no Redis") from None
+
     def _frame(self) -> Any:
         line = self._line()
         kind, rest = line[:1], line[1:]
@@ -186,7 +193,7 @@ class Link:
         if kind == "-":
             return (WrongPassword if rest.startswith(_PASSWORD) else ErrorReply)(rest)
         if kind not in _PLAIN:
-            raise ConnectionError("what answers is no Redis")
+            raise ValueError(kind)
         return None if kind == "_" else rest
 
     def _line(self) -> str:
