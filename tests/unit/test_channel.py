@@ -203,6 +203,14 @@ class TestAnAnswer:
         channel.ask(request(channel))
         wait_until(lambda: redis.keys("celery-task-meta-*") == [])
 
+    def test_may_be_longer_than_redis_keeps_for_one_who_listens(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(timeout=30.0)
+        text = "x" * 34 * 2**20
+        answering(redis, {"ok": {"text": text}})
+        assert channel.ask(request(channel)) == {"text": text}
+
     def test_of_many_requests_under_way_goes_to_the_right_one(
         self, open_channel: Callable[..., Channel], redis: Redis
     ) -> None:

@@ -55,7 +55,7 @@ class TestALink:
                 assert link.listen(5.0)
         assert heard == [("link:news", "one"), ("link:news", "two")]
 
-    def test_is_told_no_and_is_of_no_more_use(self, link: Link) -> None:
+    def test_hands_on_a_no(self, link: Link) -> None:
         replies: list[object] = []
         link.send((("LPUSH", "link:only"), replies.append))
         link.settle()

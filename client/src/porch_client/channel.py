@@ -177,6 +177,7 @@ class Channel:
                 pending.text,
                 pending.about,
                 headers,
+                pending.perhaps_sent,
             )
         )
         pending.sent = pending.perhaps_sent = True

@@ -43,9 +43,14 @@ class OverRedis:
         self._may_delete = True
 
     def publish(self, message: Message) -> None:
-        push: Command = (("LPUSH", message.queue, _envelope(message)), check)
+        key = _META + message.request_id
         results, queues = self._link(self._result), self._link(self._broker)
-        listen = self._listen(_META + message.request_id)
+        if message.again and not self._listening:
+            self._look(results, key)
+            if key in self._ended:
+                return
+        push: Command = (("LPUSH", message.queue, _envelope(message)), check)
+        listen = self._listen(key)
         if results is queues:
             results.send(*listen, push)
         else:
@@ -57,7 +62,7 @@ class OverRedis:
     def answer(self, request_id: str, seconds: float) -> Any:
         key = _META + request_id
         results = self._link(self._result)
-        if key not in self._listening:
+        if key not in self._listening and key not in self._ended:
             results.send(*self._listen(key))
         meta = self._awaited(results, key, seconds)
         self._listening.discard(key)
@@ -103,6 +108,16 @@ class OverRedis:
         self._links.clear()
         self._listening.clear()
         self._ended.clear()
+
+    def _look(self, results: Link, key: str) -> None:
+        """Take an answer that is there, over a connection that listens for none.
+
+        Redis cuts off a listener whom it owes more than 32 MB, which one answer may be.
+        """
+        text = results.ask("GET", key)
+        meta = {} if text is None else json.loads(text)
+        if meta.get("status") == "SUCCESS":
+            self._ended[key] = meta
 
     def _listen(self, key: str) -> list[Command]:
         """Hear of a result from now on, and see whether it is there already."""

@@ -24,7 +24,10 @@ class WrongPassword(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One request as it is published. ``about`` is what logs and Flower may show of it."""
+    """One request as it is published. ``about`` is what logs and Flower may show of it.
+
+    ``again``: it may have been sent before, and be answered.
+    """
 
     name: str
     queue: str
@@ -32,6 +35,7 @@ class Message:
     text: str
     about: str
     headers: dict[str, Any]
+    again: bool
 
 
 class Way(Protocol):
@@ -39,7 +43,7 @@ class Way(Protocol):
     after which the way is of no more use."""
 
     def publish(self, message: Message) -> None:
-        """Send a request, and listen for its answer; its arrival may be told by ``answer`` only."""
+        """Send a request and listen for its answer; whether it arrived may be known only later."""
 
     def answer(self, request_id: str, seconds: float) -> Any:
         """The result of a request, which the broker then lets go of.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def connect(timeout: float | None) -> Porch:
-    """A `Porch` as the environment says; celery is imported here, not before it is needed."""
+    """A `Porch` as the environment says; imported here, and not before it is needed."""
     from porch_client.client import Porch  # noqa: PLC0415
     from porch_client.settings import Settings  # noqa: PLC0415
 
