@@ -171,13 +171,16 @@ def _told() -> Iterator[None]:
         said = (str(root).strip() or type(root).__name__).splitlines()[0]
         if any(isinstance(cause, AuthenticationError) for cause in causes):
             raise WrongPassword(said) from lost
-        for cause in causes:
-            if isinstance(cause, _NOT_CONNECTED):
-                raise type(cause)(said) from lost
+        if any(isinstance(cause, _NOT_CONNECTED) for cause in causes):
+            raise _NeverConnected(said) from lost
         raise (TimeoutError if isinstance(lost, _TIMED_OUT) else ConnectionError)(said) from lost
 
 
 _ROOTS = (OSError, RedisError)
+
+
+class _NeverConnected(ConnectionRefusedError, TimeoutError):
+    """Refused, and tried again for as long as a silence may take: that is how kombu connects."""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
