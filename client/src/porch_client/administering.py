@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 from porch_client.looking import Looking
@@ -57,6 +55,9 @@ class Administering(Looking):
 
         The secret is made here, and only its SHA-256 travels: nobody can ask for it again.
         """
+        import secrets  # noqa: PLC0415 (a command starts at once, and few need these)
+        from hashlib import sha256  # noqa: PLC0415
+
         secret = secrets.token_hex(16)
         body = {
             "pipeline": pipeline,
