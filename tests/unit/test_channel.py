@@ -427,6 +427,7 @@ class TestTheWayOverRedis:
         )
         with Redis.from_url(servers.broker_url) as admin:
             admin.execute_command("ACL", "SETUSER", "wrapper", *rules.split())
+            admin.execute_command("ACL", "LOG", "RESET")  # of others who were here before
             yield servers.broker_url.replace("//:", "//wrapper:").replace(
                 urlsplit(servers.broker_url).password or "", "hers"
             )

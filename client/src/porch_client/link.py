@@ -1,8 +1,8 @@
-"""One connection to a Redis: commands out, replies and messages in (RESP3).
+"""One connection to a Redis: commands out, replies and messages in (RESP3, by hiredis).
 
-Only what porch says to Redis, because a command line must start at once: redis-py alone takes five
-times as long to import as Python to start. Commands are sent without waiting, and replies taken in
-when there is something to wait for; Redis carries out in order what one connection sends.
+Not redis-py, because a command line must start at once: to import it takes five times as long as
+Python takes to start. Commands are sent without waiting, and replies taken in when there is
+something to wait for; Redis carries out in order what one connection sends.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import hiredis
+
 from porch_client.way import WrongPassword
 
 _PIECE = 1 << 16
 _VERIFY = {"none": 0, "optional": 1, "required": 2}
 _TLS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-#: The first character of a reply: how many follow for each that is counted, or it is all there is.
-_SEVERAL = {"*": 1, "~": 1, ">": 1, "%": 2}
-_PLAIN = (":", "+", "_", "#", ",")
 #: Errors of one command that tell of the password.
 _PASSWORD = ("WRONGPASS", "NOAUTH")
 
@@ -84,8 +83,7 @@ class Link:
     ) -> None:
         self._patience = patience
         self._heard = heard
-        self._buffer = bytearray()
-        self._at = 0
+        self._reader = hiredis.Reader(encoding="utf-8")
         self._owed: deque[Taker] = deque()
         self._since = 0.0
         self._socket = _connected(address, min(3.0, patience))
@@ -100,7 +98,10 @@ class Link:
 
     def send(self, *commands: Command) -> None:
         """Send commands without waiting for what becomes of them."""
-        packed = b"".join(_packed(words) for words, _ in commands)
+        packed = b"".join(
+            hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
+            for words, _ in commands
+        )
         takers = [taker for _, taker in commands if taker is not None]
         if not self._owed:
             self._since = time.monotonic()
@@ -115,15 +116,18 @@ class Link:
     def listen(self, seconds: float) -> bool:
         """Take in what comes next; whether anything came in time."""
         try:
-            if self._at == len(self._buffer) and not self._fill_within(seconds):
+            frame = self._reader.gets()
+            if frame is False and not self._fill_within(seconds):
                 return False
-            self._take(self._next_frame())
+            while frame is False and (frame := self._reader.gets()) is False:
+                self._fill(self._patience)
+            self._take(frame)
+        except hiredis.ProtocolError:
+            self.close()
+            raise ConnectionError("what answers is no Redis") from None
         except BaseException:
             self.close()
             raise
-        if self._at == len(self._buffer):
-            self._buffer.clear()
-            self._at = 0
         return True
 
     def settle(self, seconds: float | None = None) -> None:
@@ -149,10 +153,13 @@ class Link:
     # ----------------------------------------------------------------------------------------
 
     def _take(self, frame: Any) -> None:
-        if isinstance(frame, _Push):
+        if isinstance(frame, hiredis.PushNotification):
             if frame[0] == "message":
                 self._heard(frame[1], frame[2])
             return
+        if isinstance(frame, hiredis.ReplyError):
+            said = str(frame)
+            frame = (WrongPassword if said.startswith(_PASSWORD) else ErrorReply)(said)
         self._since = time.monotonic()
         if not self._owed:
             check(frame)  # no to a SUBSCRIBE is a reply, though yes is none
@@ -174,60 +181,13 @@ class Link:
         piece = self._socket.recv(_PIECE)
         if not piece:
             raise ConnectionError("the broker closed the connection")
-        self._buffer += piece
-
-    def _next_frame(self) -> Any:
-        try:
-            return self._frame()
-        except ValueError:
-            raise ConnectionError("what answers is no Redis") from None
-
-    def _frame(self) -> Any:
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        if kind == "$":
-            return self._bulk(int(rest))
-        if kind in _SEVERAL:
-            several = [self._frame() for _ in range(int(rest) * _SEVERAL[kind])]
-            return _Push(several) if kind == ">" else several
-        if kind == "-":
-            return (WrongPassword if rest.startswith(_PASSWORD) else ErrorReply)(rest)
-        if kind not in _PLAIN:
-            raise ValueError(kind)
-        return None if kind == "_" else rest
-
-    def _line(self) -> str:
-        while (end := self._buffer.find(b"\r\n", self._at)) < 0:
-            self._fill(self._patience)
-        line = self._buffer[self._at : end].decode()
-        self._at = end + 2
-        return line
-
-    def _bulk(self, size: int) -> str:
-        end = self._at + size
-        while len(self._buffer) < end + 2:
-            self._fill(self._patience)
-        text = self._buffer[self._at : end].decode()
-        self._at = end + 2
-        return text
-
-
-class _Push(list[Any]):
-    """What Redis says of its own accord."""
+        self._reader.feed(piece)
 
 
 def check(reply: Any) -> None:
     """The taker for commands of which only a refusal matters."""
     if isinstance(reply, OSError):
         raise reply
-
-
-def _packed(words: Sequence[str]) -> bytes:
-    encoded = [word.encode() for word in words]
-    parts = [b"*%d\r\n" % len(encoded)]
-    for word in encoded:
-        parts += (b"$%d\r\n" % len(word), word, b"\r\n")
-    return b"".join(parts)
 
 
 def _verify(options: dict[str, str]) -> str:
