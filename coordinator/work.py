@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from coordinator.arrivals import check_amount
 from coordinator.errors import AttemptNeeded, BadRequest, PorchError
 from coordinator.lookup import Lookup, or_raise
 from coordinator.model import Change, Origin, Outcome, Pipeline, Swept, Task
+from coordinator.request_ids import new_request_id
 from coordinator.requests import Caller, Decision, Name, Report, Reported
 from coordinator.status import HELD, REPORTABLE, Status, sources
 from coordinator.verdicts import (
@@ -159,9 +160,9 @@ class Work(Lookup):
         round is a request of its own, also where the message that asked comes again.
         """
         until = time.monotonic() + SWEEP_SECONDS
-        swept = self.ledger.sweep(uuid4(), most)
+        swept = self.ledger.sweep(new_request_id(), most)
         while swept.more and time.monotonic() < until:
-            swept += self.ledger.sweep(uuid4(), most)
+            swept += self.ledger.sweep(new_request_id(), most)
         return swept
 
     def _held(self, target: Pipeline, names: Sequence[Name]) -> list[Task | PorchError]:

@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from coordinator.model import Claim, Pipeline, Registration, Standing, Task
+from coordinator.request_ids import made_at
 from coordinator.status import Status
 from db.base import PostgresBase
 from db.rows import task_of
@@ -67,21 +68,26 @@ SUBMIT = text(
 #: How definitions stand that SUBMIT found known: a statement of its own, since what a concurrent
 #: transaction has just committed is visible only to a later snapshot than the one that met it.
 #: At most one scope is live in a pipeline, so the one that fits is "" or the version. A message
-#: that comes again, since the worker died with its answer, is told what it has created.
+#: that comes again, since the worker died with its answer, is told what it has created: its events
+#: are looked for, but not those of tasks that are older than the request, give or take a day for
+#: clocks, as that would be a read from the disk for each old task.
 STANDING = text(
     """
-    SELECT r.n, t.task_input_id, t.status, EXISTS (
-        SELECT FROM porch.event e
-        WHERE e.task_id = t.task_id AND e.request_id = r.request_id
-            AND e.to_status = 'PENDING' AND NOT e.refused AND e.from_status IS NULL
-    ) AS ours
+    SELECT r.n, t.task_input_id, t.status, CASE
+        WHEN r.made_at IS NOT NULL
+            AND t.created_at < least(now(), r.made_at) - interval '1 day' THEN false
+        ELSE EXISTS (
+            SELECT FROM porch.event e
+            WHERE e.task_id = t.task_id AND e.request_id = r.request_id
+                AND e.to_status = 'PENDING' AND NOT e.refused AND e.from_status IS NULL
+        ) END AS ours
     FROM unnest(CAST(:pipeline_ids AS bigint[]), CAST(:versions AS text[]),
-            CAST(:request_ids AS uuid[])) WITH ORDINALITY
-            AS r (pipeline_id, version, request_id, n)
+            CAST(:request_ids AS uuid[]), CAST(:made_ats AS timestamptz[])) WITH ORDINALITY
+            AS r (pipeline_id, version, request_id, made_at, n)
         JOIN unnest(CAST(:ns AS bigint[]), CAST(:keys AS bytea[])) AS g (n, task_input_id)
             USING (n)
         CROSS JOIN LATERAL (
-            SELECT task_id, task_input_id, status FROM porch.task
+            SELECT task_id, task_input_id, status, created_at FROM porch.task
             WHERE pipeline_id = r.pipeline_id AND task_input_id = g.task_input_id
                 AND scope IN ('', r.version)
             OFFSET 0
@@ -208,6 +214,7 @@ class _Batch:
             "priorities": [one.priority for one in wanted],
             "token_ids": [one.origin.token_id for one in wanted],
             "request_ids": [str(one.origin.request_id) for one in wanted],
+            "made_ats": [made_at(one.origin.request_id) for one in wanted],
             "hosts": [one.origin.host for one in wanted],
             "ns": [n for n, _ in self._unanswered],
             "keys": [key for _, key in self._unanswered],

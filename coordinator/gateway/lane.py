@@ -9,7 +9,6 @@ refused here has changed nothing.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from coordinator.errors import PorchError
 from coordinator.gateway.callers import bearer
 from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import headers_of
+from coordinator.request_ids import new_request_id
 from coordinator.requests import Caller
 
 #: The longest body that is taken; a longer one is rare, and has other costs.
@@ -93,7 +93,7 @@ def _caller(scope: Scope) -> Caller | None:
     except PorchError:
         return None
     client = scope["client"]
-    return Caller(secret, uuid4(), client[0] if client else None)
+    return Caller(secret, new_request_id(), client[0] if client else None)
 
 
 def _replayed(first: Message, receive: Receive) -> Receive:

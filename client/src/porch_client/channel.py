@@ -17,7 +17,6 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from porch_client.errors import (
     BrokerAway,
@@ -30,6 +29,7 @@ from porch_client.errors import (
 )
 from porch_client.link import Address
 from porch_client.over_redis import OverRedis
+from porch_client.request_ids import new_request_id
 from porch_client.way import Message, NoAnswerOfOurs, NotYet, Way, WrongPassword
 
 WIRE = 1
@@ -110,7 +110,7 @@ class Channel:
         for name, value in (encoded or {}).items():
             text = f'{text[:-1]},"{name}":{value}}}'
         shown = f"pipeline={body.get('pipeline') or '-'} {about}".strip()
-        return Pending(verb, queue, text, shown, request_id or str(uuid4()))
+        return Pending(verb, queue, text, shown, request_id or new_request_id())
 
     def send(self, pending: Pending) -> None:
         """Publish the request without waiting; a broker that is away is met again in ``wait``.
