@@ -78,15 +78,16 @@ class Contestant:
         self.entrant = entrant
         self._log = log
         # A session of its own: what it leaves behind when it ends is killed as one.
-        self._process = subprocess.Popen(
-            [str(entrant.python), "-P", str(entrant.driver), *entrant.arguments],
-            env=_environment(place),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("ab"),
-            text=True,
-            start_new_session=True,
-        )
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [str(entrant.python), "-P", str(entrant.driver), *entrant.arguments],
+                env=_environment(place),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            )
         try:
             ready = self._answer(_READY_SECONDS)
             self.version: str = ready["version"]

@@ -12,13 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import median
 
 import psutil
 import redis
 
 ROOT = Path(__file__).parents[2]
-_TIMES = 5
 
 #: Appended to what a measured process runs: its own memory, in bytes.
 _OWN_MEMORY = """
@@ -52,41 +50,31 @@ def python_mb(code: str, env: Mapping[str, str] | None = None) -> tuple[float, f
 def milliseconds(
     argv: Sequence[str], env: Mapping[str, str] | None = None, text: str = ""
 ) -> float:
-    """How long a command takes from start to end, the median of some runs."""
-    taken = []
-    for _ in range(_TIMES):
-        began = time.perf_counter()
-        subprocess.run(
-            list(argv),
-            env={**os.environ, **(env or {})},
-            input=text.encode(),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        taken.append(time.perf_counter() - began)
-    return median(taken) * 1000
+    """How long a command takes from start to end."""
+    began = time.perf_counter()
+    subprocess.run(
+        list(argv),
+        env={**os.environ, **(env or {})},
+        input=text.encode(),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return (time.perf_counter() - began) * 1000
 
 
 @cache
-def wheel_kb(*sources: Path) -> float:
-    """The wheels of distributions together, in KiB; nothing is fetched."""
+def wheel_kb(source: Path) -> float:
+    """The wheel of a distribution, in KiB; nothing is fetched."""
     with tempfile.TemporaryDirectory(prefix="porch-bench-") as folder:
-        for number, source in enumerate(sources):
-            copy = Path(folder) / str(number)
-            ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info")
-            shutil.copytree(source, copy, ignore=ignored)
-            options = (
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--no-build-isolation",
-            )
-            subprocess.run(
-                [sys.executable, "-m", "pip", "wheel", *options, "-w", folder, str(copy)],
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
-        return sum(wheel.stat().st_size for wheel in Path(folder).glob("*.whl")) / 1024
+        copy = Path(folder) / "source"
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "tests")
+        shutil.copytree(source, copy, ignore=ignored)
+        build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+        subprocess.run(
+            [sys.executable, "-c", build, folder], cwd=copy, stdout=subprocess.DEVNULL, check=True
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        return wheel.stat().st_size / 1024
 
 
 def queue_bytes(broker_url: str, queue: str) -> int:
