@@ -69,9 +69,9 @@ def peers() -> list[Entrant]:
 
 
 class Contestant:
-    """A running entrant, with a place of its own on the servers. A context manager.
+    """An entrant that is starting, with a place of its own on the servers.
 
-    Raises Failed when it does not become ready.
+    A context manager, in which it is ready.
     """
 
     def __init__(self, entrant: Entrant, place: Place, log: Path) -> None:
@@ -88,19 +88,25 @@ class Contestant:
                 text=True,
                 start_new_session=True,
             )
+        self.version = ""
+        self.offers: frozenset[str] = frozenset()
+
+    def __enter__(self) -> Contestant:
         try:
-            ready = self._answer(_READY_SECONDS)
-            self.version: str = ready["version"]
-            self.offers = frozenset(ready["offers"])
+            self.wait_ready()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Contestant:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def wait_ready(self) -> None:
+        """Until it can be asked. Raises Failed."""
+        ready = self._answer(_READY_SECONDS)
+        self.version = ready["version"]
+        self.offers = frozenset(ready["offers"])
 
     def ask(self, do: str, seconds: float = 300.0, **asked: Any) -> dict[str, Any]:
         """One measurement: its answer, which may take so many seconds. Raises Failed."""
@@ -114,10 +120,14 @@ class Contestant:
             raise self._failed(f"answered {answer['error']}")
         return answer
 
-    def close(self) -> None:
-        """End it, and all it has started."""
+    def dismiss(self) -> None:
+        """Tell it that it is over."""
         with contextlib.suppress(OSError):
             self._stdin.close()
+
+    def close(self) -> None:
+        """End it, and all it has started."""
+        self.dismiss()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_SECONDS)
         with contextlib.suppress(ProcessLookupError):

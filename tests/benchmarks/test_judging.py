@@ -14,7 +14,10 @@ BULK, SINGLE, CLAIM = (work for work in WORKS if work.name in ("bulk", "single",
 
 
 def rates(contestant: str, *values: float, work: str = "bulk", case: str = "none known") -> Any:
-    return [Measured(work, case, contestant, number, value) for number, value in enumerate(values)]
+    return [
+        Measured(work, case, contestant, "1.0", number, value)
+        for number, value in enumerate(values)
+    ]
 
 
 def test_a_ratio_compares_only_what_was_measured_in_one_round() -> None:
