@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 VENVS = HERE.parent / ".bench"
 
 _READY_SECONDS = 120.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 60.0
 
 
 class Failed(Exception):
