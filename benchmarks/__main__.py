@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import plots, report
-from benchmarks.contest import OURS, Entrant, Failed, peers
+from benchmarks.contest import OURS, Entrant, peers
 from benchmarks.report import Figures
 from benchmarks.rounds import Measured, measure
 from benchmarks.servers import servers
@@ -41,12 +42,14 @@ def main() -> None:
             facts |= report.versions(shared.versions())
             # Each work on fresh ground; but there is little to do in a moment, and much to start.
             for some in [works] if asked.short else [[work] for work in works]:
-                for one in measure(some, entrants, shared, asked.rounds, Path(logs), _say):
-                    if isinstance(one, Failed):
-                        out.append(str(one))
-                        _say(str(one), "\n")
-                    else:
-                        measured.append(one)
+                measuring = measure(some, entrants, shared, asked.rounds, Path(logs), _say)
+                with closing(measuring) as found:
+                    for one in found:
+                        if isinstance(one, Measured):
+                            measured.append(one)
+                        else:
+                            out.append(str(one))
+                            _say(str(one), "\n")
     except KeyboardInterrupt:
         stopped = True
     figures = Figures(measured)

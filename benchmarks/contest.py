@@ -130,10 +130,13 @@ class Contestant:
         self.dismiss()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill()
         self._process.wait()
         self._stdout.close()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def _stdin(self) -> Any:
@@ -147,6 +150,7 @@ class Contestant:
         # An answer is one line, and nothing is left over of the one before.
         readable, _, _ = select.select([self._stdout], [], [], seconds)
         if not readable:
+            self._kill()  # whatever it said later would be taken for another answer
             raise self._failed(f"said nothing for {seconds:g} s")
         line = self._stdout.readline()
         if not line.endswith("\n"):

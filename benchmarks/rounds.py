@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -60,7 +60,7 @@ def measure(
     rounds: int,
     logs: Path,
     say: Say,
-) -> Iterator[Measured | Failed]:
+) -> Generator[Measured | Failed, None, None]:
     """All measurements of these works, which share contestants; one that fails is out, and told."""
     with ExitStack() as stack:
         starting = []
