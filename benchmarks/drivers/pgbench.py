@@ -82,7 +82,8 @@ def claim(callers: int, n: int, each: int) -> dict[str, Any]:
 
 def life(callers: int, each: int, seed: int) -> dict[str, Any]:
     """The four statements of a task's life, one after the other."""
-    del seed
+    # Some to spare: what was just submitted may be in others' hands, and theirs not yet to be seen.
+    LEDGER.fill(callers, seed)
     script = (
         _NEW
         + _script(SUBMIT, **_SUBMIT)
