@@ -1,0 +1,224 @@
+"""The peer procrastinate: a task queue in PostgreSQL that deduplicates by a *queueing lock*.
+
+What each work is here:
+
+- ``bulk``: batches of jobs, each job with a queueing lock of its own, through the job manager's
+  batch defer (the public ``task.batch_defer`` gives one lock to all jobs of a batch, which can
+  only fail). A batch with a known definition in it is refused whole (its docs, "Batch defer
+  multiple jobs"), and it has no way around that; the driver does what is fastest for it: asks its
+  table for the locks that are taken, and defers the rest.
+- ``single``: one defer with a queueing lock; AlreadyEnqueued is the answer "known".
+- ``claim``: the job manager's fetch of one job, as its worker does, but without waiting for a
+  worker; for 100 tasks it is 100 fetches: it has no other.
+- ``life``: defer, fetch, finish. Its RUNNING is the fetch.
+
+Settings: its connectors with their defaults (its docs, "Instantiate your connector": sync to defer
+from sync code, async to fetch), with as many connections as callers, and jobs kept when finished,
+which is its default. Two deviations that make it faster: connections are in autocommit (each
+operation of it is one statement, so BEGIN and COMMIT are saved), and the job manager is called
+directly, where ``task.configure().defer()`` would also make records for the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from procrastinate import App, PsycopgConnector, SyncPsycopgConnector, exceptions, metadata
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
+
+sys.path.insert(0, os.environ["BENCH_PATH"])
+import load
+
+URL = os.environ["DATABASE_URL"]
+# It warns of every App that is made in a main module.
+logging.getLogger("procrastinate").setLevel(logging.ERROR)
+# Measured: of 500 to 4,000 to a batch and 1 to 4 batches at once, the fastest.
+BATCH, BATCHES_AT_ONCE = 1000, 2
+# The callers are threads: only the first makes what they share.
+MAKING = threading.Lock()
+
+KEPT = "SELECT count(*) FROM procrastinate_jobs WHERE queueing_lock = ANY(%(locks)s)"
+TAKEN = """
+    SELECT queueing_lock FROM procrastinate_jobs
+    WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)
+"""
+
+
+def job(definition: dict[str, Any]) -> Job:
+    """The job of a definition; its queueing lock is the hash of the definition's canonical form."""
+    text = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+    lock = hashlib.sha256(text.encode()).hexdigest()
+    return Job(
+        queue="bench", lock=None, queueing_lock=lock, task_name="register", task_kwargs=definition
+    )
+
+
+def sync_manager(callers: int) -> JobManager:
+    """The job manager of this process, for its share of so many sync callers."""
+    with MAKING:
+        return _sync_manager(callers)
+
+
+@functools.cache
+def _sync_manager(connections: int) -> JobManager:
+    connector = SyncPsycopgConnector(
+        conninfo=URL,
+        min_size=connections,
+        max_size=connections,
+        configure=lambda connection: connection.set_autocommit(True),
+    )
+    app = App(connector=connector)
+    app.open()
+    return app.job_manager
+
+
+async def async_manager() -> JobManager:
+    """A job manager with one connection, for one caller with an event loop of its own."""
+    connector = PsycopgConnector(
+        conninfo=URL,
+        min_size=1,
+        max_size=1,
+        configure=lambda connection: connection.set_autocommit(True),
+    )
+    app = App(connector=connector)
+    await app.open_async()
+    return app.job_manager
+
+
+def register(manager: JobManager, given: Sequence[dict[str, Any]]) -> int:
+    """Defer the definitions that are not waiting yet; how many those were."""
+    jobs = [job(one) for one in given]
+    while jobs:
+        try:
+            return len(manager.batch_defer_jobs(jobs))
+        except exceptions.AlreadyEnqueued:
+            locks = [one.queueing_lock for one in jobs]
+            rows = manager.connector.get_sync_connector().execute_query_all(TAKEN, locks=locks)
+            taken = {row["queueing_lock"] for row in rows}
+            jobs = [one for one in jobs if one.queueing_lock not in taken]
+    return 0
+
+
+def registered(given: Sequence[dict[str, Any]]) -> load.Race:
+    """Register all in batches; each value is how many of a batch were new."""
+    batches = [given[at : at + BATCH] for at in range(0, len(given), BATCH)]
+    callers = min(BATCHES_AT_ONCE, len(batches))
+    each = -(-len(batches) // callers)
+
+    def make_caller(k: int) -> load.Operation:
+        manager = sync_manager(callers)
+
+        def batch(i: int) -> int:
+            # Beyond the last is what warms up, and the rest of an uneven share.
+            return register(manager, batches[i]) if i < len(batches) else 0
+
+        return batch
+
+    return load.race(callers, each, make_caller)
+
+
+def bulk(definitions: int, known: float, seed: int) -> dict[str, Any]:
+    given = load.definitions(seed, definitions)
+    if beforehand := load.known(given, known):
+        registered(beforehand)
+    race = registered(given)
+    if race.errors:
+        raise RuntimeError(race.errors[0])
+    return {
+        "seconds": race.seconds,
+        "done": len(given),
+        "new": sum(race.values),
+        "kept": kept(given),
+    }
+
+
+def kept(given: Sequence[dict[str, Any]]) -> int:
+    """How many of the definitions PostgreSQL has, whatever it was that was answered."""
+    with psycopg.connect(URL) as connection:
+        locks = [job(one).queueing_lock for one in given]
+        found = connection.execute(KEPT, {"locks": locks}).fetchone()
+        return int(found[0]) if found else 0
+
+
+def fill(tasks: int, seed: int) -> dict[str, Any]:
+    return {"done": sum(registered(load.definitions(seed, tasks)).values)}
+
+
+def single(callers: int, each: int, seed: int) -> dict[str, Any]:
+    def make_caller(k: int) -> load.Operation:
+        manager = sync_manager(callers)
+
+        def defer(i: int) -> bool:
+            try:
+                manager.defer_job(job(load.definition(seed, i)))
+            except exceptions.AlreadyEnqueued:
+                return False
+            return True
+
+        return defer
+
+    race = load.race(callers, each, make_caller)
+    given = load.definitions(seed, callers * (each + 1))
+    return race.told(new=sum(race.values), kept=kept(given) - callers)
+
+
+def claim(callers: int, n: int, each: int) -> dict[str, Any]:
+    def make_caller(k: int) -> load.Operation:
+        loop = asyncio.new_event_loop()
+        manager = loop.run_until_complete(async_manager())
+        worker = loop.run_until_complete(manager.register_worker())
+
+        async def fetch() -> list[int]:
+            found = [await manager.fetch_job(None, worker) for _ in range(n)]
+            return [one.id for one in found if one and one.id]
+
+        return lambda i: loop.run_until_complete(fetch())
+
+    race = load.race(callers, each, make_caller)
+    return race.told(
+        done=sum(map(len, race.values)),
+        calls=len(race.values),
+        doubles=load.doubles(race.values + race.warming),
+    )
+
+
+def life(callers: int, each: int, seed: int) -> dict[str, Any]:
+    def make_caller(k: int) -> load.Operation:
+        loop = asyncio.new_event_loop()
+        manager = loop.run_until_complete(async_manager())
+        worker = loop.run_until_complete(manager.register_worker())
+
+        async def live(i: int) -> int:
+            await manager.defer_job_async(job(load.definition(seed, i)))
+            # Another caller may have this very job, and lock the others for a moment.
+            while not (found := await manager.fetch_job(None, worker)):
+                pass
+            await manager.finish_job(found, Status.SUCCEEDED, delete_job=False)
+            return found.id or 0
+
+        return lambda i: loop.run_until_complete(live(i))
+
+    race = load.race(callers, each, make_caller)
+    return race.told(doubles=load.doubles([race.values + race.warming]))
+
+
+def main() -> None:
+    with App(connector=SyncPsycopgConnector(conninfo=URL)).open() as app:
+        app.schema_manager.apply_schema()
+    works = {"bulk": bulk, "fill": fill, "single": single, "claim": claim, "life": life}
+    load.serve(works, "procrastinate", metadata.extract_metadata()["version"])
+
+
+if __name__ == "__main__":
+    main()
