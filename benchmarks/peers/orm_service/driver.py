@@ -29,7 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 sys.path.insert(0, os.environ["BENCH_PATH"])
 sys.path.insert(1, str(Path(__file__).parent))
@@ -52,6 +52,12 @@ def post(client: Connection, definition: dict[str, Any]) -> bool:
     """Register it; whether it was new."""
     status, _ = client.post("/tasks", {"pipeline": "bench", "task_input": definition})
     return status == 201
+
+
+def key_of(definition: dict[str, Any]) -> str:
+    """The key that the service gives to a definition."""
+    canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def registered(given: Sequence[dict[str, Any]]) -> load.Race:
@@ -85,8 +91,7 @@ def bulk(definitions: int, known: float, seed: int) -> dict[str, Any]:
 
 def kept(given: Sequence[dict[str, Any]]) -> int:
     """How many of the definitions PostgreSQL has, whatever it was that was answered."""
-    texts = [json.dumps(one, sort_keys=True, separators=(",", ":")) for one in given]
-    keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    keys = [key_of(one) for one in given]
     with service.make_session() as db:
         among = service.Task.key == func.any(keys)
         return db.scalar(select(func.count()).where(among)) or 0
@@ -99,14 +104,20 @@ def fill(tasks: int, seed: int) -> dict[str, Any]:
             some = range(first, min(first + 10_000, tasks))
             db.execute(service.Task.__table__.insert(), [_row(seed, i) for i in some])
             db.commit()
+    with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Sooner or later autovacuum does it.
+        connection.execute(text("VACUUM ANALYZE"))
     return {"done": tasks}
 
 
 def _row(seed: int, i: int) -> dict[str, Any]:
     definition = load.definition(seed, i)
-    text = json.dumps(definition, sort_keys=True, separators=(",", ":"))
-    key = hashlib.sha256(text.encode()).hexdigest()
-    return {"pipeline_id": 1, "key": key, "task_input": definition, "status": "PENDING"}
+    return {
+        "pipeline_id": 1,
+        "key": key_of(definition),
+        "task_input": definition,
+        "status": "PENDING",
+    }
 
 
 def single(callers: int, each: int, seed: int) -> dict[str, Any]:

@@ -152,7 +152,11 @@ def kept(given: Sequence[dict[str, Any]]) -> int:
 
 
 def fill(tasks: int, seed: int) -> dict[str, Any]:
-    return {"done": sum(registered(load.definitions(seed, tasks)).values)}
+    done = sum(registered(load.definitions(seed, tasks)).values)
+    with psycopg.connect(URL, autocommit=True) as connection:
+        # Sooner or later autovacuum does it.
+        connection.execute("VACUUM ANALYZE")
+    return {"done": done}
 
 
 def single(callers: int, each: int, seed: int) -> dict[str, Any]:
