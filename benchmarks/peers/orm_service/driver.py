@@ -208,7 +208,7 @@ def free_port() -> int:
 if __name__ == "__main__":
     prepare()
     PORT = free_port()
-    argv = [sys.executable, "-P", "-m", "uvicorn", "service:app", "--host", HOST]
+    argv = [sys.executable, "-P", "-m", "uvicorn", "served:app", "--host", HOST]
     argv += ["--port", str(PORT), "--workers", PROCESSES, "--app-dir", str(Path(__file__).parent)]
     SERVICE = load.started([*argv, "--no-access-log", "--log-level", "warning"])
     works = {"bulk": bulk, "fill": fill, "single": single, "claim": claim, "life": life}

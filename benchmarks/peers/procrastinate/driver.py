@@ -29,7 +29,9 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -39,6 +41,7 @@ from procrastinate.manager import JobManager
 
 sys.path.insert(0, os.environ["BENCH_PATH"])
 import load
+from drivers.footprint import family_mb, milliseconds, python_mb
 
 URL = os.environ["DATABASE_URL"]
 # It warns of every App that is made in a main module.
@@ -49,6 +52,10 @@ BATCH, BATCHES_AT_ONCE = 1000, 2
 MAKING = threading.Lock()
 
 KEPT = "SELECT count(*) FROM procrastinate_jobs WHERE queueing_lock = ANY(%(locks)s)"
+LEFT = """
+    SELECT count(*) FROM procrastinate_jobs
+    WHERE queue_name = 'footprint' AND status IN ('todo', 'doing')
+"""
 TAKEN = """
     SELECT queueing_lock FROM procrastinate_jobs
     WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)
@@ -217,11 +224,44 @@ def life(callers: int, each: int, seed: int) -> dict[str, Any]:
     return race.told(doubles=load.doubles([race.values + race.warming]))
 
 
+def footprint() -> dict[str, Any]:
+    """A worker and a client after a job each, and the start of a client."""
+    worker = load.started([sys.executable, "-P", str(Path(__file__).with_name("worker.py"))])
+    try:
+        client_mb, client_pss_mb = python_mb(_CLIENT)
+        with psycopg.connect(URL, autocommit=True) as connection:
+            while (left := connection.execute(LEFT).fetchone()) and left[0]:
+                time.sleep(0.05)
+        worker_mb, worker_pss_mb = family_mb(worker.pid)
+    finally:
+        load.stopped([worker])
+    return {
+        "worker_mb": worker_mb,
+        "worker_pss_mb": worker_pss_mb,
+        "client_mb": client_mb,
+        "client_pss_mb": client_pss_mb,
+        "cold_start_ms": milliseconds([sys.executable, "-P", "-c", "import procrastinate"]),
+        "submit_ms": milliseconds([sys.executable, "-P", "-c", _CLIENT]),
+    }
+
+
+#: A wrapper that has deferred a job.
+_CLIENT = """
+import os
+from procrastinate import App, SyncPsycopgConnector
+app = App(connector=SyncPsycopgConnector(conninfo=os.environ["DATABASE_URL"]))
+with app.open():
+    app.configure_task("register", queue="footprint").defer(client=1)
+"""
+
+
 def main() -> None:
     with App(connector=SyncPsycopgConnector(conninfo=URL)).open() as app:
         app.schema_manager.apply_schema()
     works = {"bulk": bulk, "fill": fill, "single": single, "claim": claim, "life": life}
-    load.serve(works, "procrastinate", metadata.extract_metadata()["version"])
+    load.serve(
+        {**works, "footprint": footprint}, "procrastinate", metadata.extract_metadata()["version"]
+    )
 
 
 if __name__ == "__main__":
