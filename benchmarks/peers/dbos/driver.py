@@ -25,6 +25,7 @@ import functools
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -58,6 +59,20 @@ KEPT = "SELECT count(*) FROM dbos.workflow_status WHERE workflow_uuid = ANY(%(ke
 LEFT = """
     SELECT count(*) FROM dbos.workflow_status
     WHERE queue_name = %(queue)s AND status IN ('ENQUEUED', 'PENDING')
+"""
+FILL = """
+    INSERT INTO dbos.workflow_status
+    SELECT (jsonb_populate_record(one, jsonb_build_object('workflow_uuid', key))).*
+    FROM dbos.workflow_status AS one, unnest(%(keys)s::text[]) AS key
+    WHERE workflow_uuid = %(first)s
+"""
+FILL_INPUTS = """
+    INSERT INTO dbos.workflow_input
+    SELECT (jsonb_populate_record(one,
+        jsonb_build_object('workflow_uuid', key, 'inputs', input))).*
+    FROM dbos.workflow_input AS one,
+        unnest(%(keys)s::text[], %(inputs)s::text[]) AS given (key, input)
+    WHERE workflow_uuid = %(first)s
 """
 LIVES = """
     SELECT created_at, completed_at, status FROM dbos.workflow_status
@@ -147,11 +162,29 @@ def kept(given: Sequence[dict[str, Any]]) -> int:
 
 
 def fill(tasks: int, seed: int) -> dict[str, Any]:
-    done = sum(registered(load.definitions(seed, tasks)).values)
+    """By SQL: one is enqueued, and the others are written as that one was."""
+    given = load.definitions(seed, tasks)
+    dbos, engine = client(1)
+    dbos.enqueue(options(key_of(given[0]), WAITING), given[0])
     with psycopg.connect(URL, autocommit=True) as connection:
+        for first in range(1, tasks, 5_000):
+            some = given[first : first + 5_000]
+            keys = [key_of(one) for one in some]
+            # What the client writes as the input of a workflow.
+            inputs = [
+                dbos._build_enqueue_status(options(key, WAITING), one)[1]["inputs"]
+                for key, one in zip(keys, some, strict=True)
+            ]
+            rows = {"first": key_of(given[0]), "keys": keys, "inputs": inputs}
+            connection.execute(FILL, rows)
+            connection.execute(FILL_INPUTS, rows)
         # Sooner or later autovacuum does it.
         connection.execute("VACUUM ANALYZE")
-    return {"done": done}
+    # No connection may be shared with the processes that are forked later.
+    dbos.destroy()
+    engine.dispose()
+    _client.cache_clear()
+    return {"done": tasks}
 
 
 def single(callers: int, each: int, seed: int) -> dict[str, Any]:
@@ -215,9 +248,8 @@ def life(callers: int, each: int, seed: int) -> dict[str, Any]:
 
     try:
         race = load.race(callers, each, make_caller)
-        with psycopg.connect(URL, autocommit=True) as connection:
-            while (left := connection.execute(LEFT, {"queue": LIVING}).fetchone()) and left[0]:
-                time.sleep(0.05)
+        wait_for_lives()
+        with psycopg.connect(URL) as connection:
             lives = connection.execute(LIVES, {"keys": race.values}).fetchall()
     finally:
         load.stopped([worker])
@@ -227,13 +259,19 @@ def life(callers: int, each: int, seed: int) -> dict[str, Any]:
     return race.told(len(ended), doubles=load.doubles([race.values]))
 
 
+def wait_for_lives() -> None:
+    """Until the worker has nothing to do."""
+    with psycopg.connect(URL, autocommit=True) as connection:
+        while (left := connection.execute(LEFT, {"queue": LIVING}).fetchone()) and left[0]:
+            time.sleep(0.05)
+
+
 def footprint() -> dict[str, Any]:
     """A worker and a client after a workflow each, and the start of a client."""
     worker = load.started([*WORKER, LIVING, POLL_SECONDS])
     try:
-        dbos, _engine = client(1)
-        definition = load.definition(0, 0)
-        dbos.enqueue({**options(str(uuid4()), LIVING)}, definition).get_result()
+        subprocess.run([sys.executable, "-P", "-c", _CLIENT], check=True)
+        wait_for_lives()
         worker_mb, worker_pss_mb = family_mb(worker.pid)
         client_mb, client_pss_mb = python_mb(_CLIENT)
     finally:

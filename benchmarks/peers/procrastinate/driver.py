@@ -11,6 +11,7 @@ What each work is here:
 - ``claim``: the job manager's fetch of one job, as its worker does, but without waiting for a
   worker; for 100 tasks it is 100 fetches: it has no other.
 - ``life``: defer, fetch, finish. Its RUNNING is the fetch.
+- ``grow``: what growth is measured on, by SQL.
 
 Settings: its connectors with their defaults (its docs, "Instantiate your connector": sync to defer
 from sync code, async to fetch), with as many connections as callers, and jobs kept when finished,
@@ -52,6 +53,29 @@ BATCH, BATCHES_AT_ONCE = 1000, 2
 MAKING = threading.Lock()
 
 KEPT = "SELECT count(*) FROM procrastinate_jobs WHERE queueing_lock = ANY(%(locks)s)"
+# Definitions and events as those of ``load.definition`` and of the triggers, if not the same.
+GROW_BATCH = 500_000
+GROW = """
+    WITH made AS (
+        SELECT n, jsonb_build_object(
+            'id_run', n / 384, 'position', n %% 384 / 96 + 1, 'tag_index', n %% 96 + 1,
+            'sample', %(status)s || n, 'library', 'DN' || n * 7919 %% 899999 || 'K',
+            'reference', 'Homo_sapiens/GRCh38_full_analysis_set_plus_decoy_hla',
+            'paired', n %% 5 <> 0) AS args
+        FROM generate_series(%(seed)s::bigint * 100000000 + %(first)s,
+            %(seed)s::bigint * 100000000 + %(last)s) AS n
+    ), job AS (
+        INSERT INTO procrastinate_jobs
+            (queue_name, task_name, queueing_lock, args, status, attempts)
+        SELECT 'bench', 'register', encode(sha256(convert_to(args::text, 'UTF8')), 'hex'), args,
+            %(status)s::procrastinate_job_status, (%(status)s = 'succeeded')::int
+        FROM made RETURNING id, status
+    )
+    INSERT INTO procrastinate_events (job_id, type)
+    SELECT id, type::procrastinate_job_event_type
+    FROM job, unnest(CASE status WHEN 'todo' THEN ARRAY['deferred']
+        ELSE ARRAY['deferred', 'started', 'succeeded'] END) AS type
+"""
 LEFT = """
     SELECT count(*) FROM procrastinate_jobs
     WHERE queue_name = 'footprint' AND status IN ('todo', 'doing')
@@ -166,6 +190,20 @@ def fill(tasks: int, seed: int) -> dict[str, Any]:
     return {"done": done}
 
 
+def grow(tasks: int, backlog: int, seed: int) -> dict[str, Any]:
+    """Leave so many finished jobs with their events, and so many that wait, by SQL."""
+    with psycopg.connect(URL, autocommit=True) as connection:
+        # Its triggers would write the events one by one, and notify nobody.
+        connection.execute("SET session_replication_role = replica")
+        for status, amount in ("succeeded", tasks), ("todo", backlog):
+            for first in range(0, amount, GROW_BATCH):
+                last = min(first + GROW_BATCH, amount) - 1
+                span = {"status": status, "seed": seed, "first": first, "last": last}
+                connection.execute(GROW, span)
+        connection.execute("VACUUM ANALYZE")
+    return {"done": tasks + backlog}
+
+
 def single(callers: int, each: int, seed: int) -> dict[str, Any]:
     def make_caller(k: int) -> load.Operation:
         manager = sync_manager(callers)
@@ -258,10 +296,9 @@ with app.open():
 def main() -> None:
     with App(connector=SyncPsycopgConnector(conninfo=URL)).open() as app:
         app.schema_manager.apply_schema()
-    works = {"bulk": bulk, "fill": fill, "single": single, "claim": claim, "life": life}
-    load.serve(
-        {**works, "footprint": footprint}, "procrastinate", metadata.extract_metadata()["version"]
-    )
+    works = {"bulk": bulk, "fill": fill, "grow": grow, "single": single, "claim": claim}
+    more = {"life": life, "footprint": footprint}
+    load.serve({**works, **more}, "procrastinate", metadata.extract_metadata()["version"])
 
 
 if __name__ == "__main__":
