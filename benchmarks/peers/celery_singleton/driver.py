@@ -11,7 +11,7 @@ writes to disk once a second. Nothing is in PostgreSQL.
 - ``life``: ``apply_async`` and the result of a worker: no claim of its own, no RUNNING, no history.
 
 There is no worker in ``bulk`` and ``single``: it would take the machine from the callers, and free
-the locks of what is to be known.
+the locks of what is to be known. That of ``life`` has a queue of its own.
 
 Settings: celery-singleton's defaults (README, "Quick start": base class, result backend in Redis,
 no expiry of locks). The worker of ``life`` is Celery's prefork pool with a process for each core
@@ -21,7 +21,10 @@ default, as for short tasks (its docs, "Optimizing").
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -41,6 +44,7 @@ HERE = Path(__file__).parent
 BROKER = os.environ["BROKER_URL"]
 WORKER = [sys.executable, "-P", "-m", "celery", "--workdir", str(HERE), "-A", "bench_app", "worker"]
 WORKER += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+WORKER += ["--queues", "life"]
 # Definitions published together, and such batches at once.
 BATCH, BATCHES_AT_ONCE = 200, 4
 
@@ -117,26 +121,29 @@ def single(callers: int, each: int, seed: int) -> dict[str, Any]:
     return race.told(new=sum(race.values), kept=waiting() - before - callers)
 
 
+@functools.cache
+def worker() -> subprocess.Popen[bytes]:
+    """A worker of a queue of its own, started by the first that needs it."""
+    process = load.started(WORKER)
+    atexit.register(load.stopped, [process])
+    return process
+
+
 def life(callers: int, each: int, seed: int) -> dict[str, Any]:
-    # What other works have left in the queue is no part of this one.
-    with redis.Redis.from_url(BROKER) as broker:
-        broker.flushdb()
-    worker = load.started(WORKER)
+    worker()
 
     def make_caller(_: int) -> load.Operation:
         publisher = producer()
 
         def live(i: int) -> str:
-            result = register.apply_async((load.definition(seed, i),), producer=publisher)
+            definition = load.definition(seed, i)
+            result = register.apply_async((definition,), producer=publisher, queue="life")
             result.get(timeout=60)
             return str(result.id)
 
         return live
 
-    try:
-        race = load.race(callers, each, make_caller)
-    finally:
-        load.stopped([worker])
+    race = load.race(callers, each, make_caller)
     return race.told(doubles=load.doubles([race.values + race.warming]))
 
 
@@ -148,12 +155,9 @@ def footprint() -> dict[str, Any]:
         # Together: each definition is a message in the queue, and a lock.
         held = [broker.memory_usage(key, samples=0) or 0 for key in broker.scan_iter(count=1000)]
         broker.flushdb()
-    worker = load.started(WORKER)
-    try:
-        register.apply_async((load.definition(0, 0),)).get(timeout=60)
-        worker_mb, worker_pss_mb = family_mb(worker.pid)
-    finally:
-        load.stopped([worker])
+    pid = worker().pid
+    life(1, 1, 0)
+    worker_mb, worker_pss_mb = family_mb(pid)
     client_mb, client_pss_mb = python_mb(_CLIENT)
     return {
         "worker_mb": worker_mb,

@@ -21,6 +21,7 @@ that polls each 0.1 s instead of each second.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
@@ -229,8 +230,16 @@ def claim(callers: int, n: int, each: int) -> dict[str, Any]:
     )
 
 
+@functools.cache
+def worker() -> subprocess.Popen[bytes]:
+    """A worker of a queue of its own, started by the first that needs it."""
+    process = load.started([*WORKER, LIVING, POLL_SECONDS])
+    atexit.register(load.stopped, [process])
+    return process
+
+
 def life(callers: int, each: int, seed: int) -> dict[str, Any]:
-    worker = load.started([*WORKER, LIVING, POLL_SECONDS])
+    worker()
 
     def make_caller(_: int) -> load.Operation:
         dbos, _engine = client(callers)
@@ -246,13 +255,10 @@ def life(callers: int, each: int, seed: int) -> dict[str, Any]:
 
         return enqueue
 
-    try:
-        race = load.race(callers, each, make_caller)
-        wait_for_lives()
-        with psycopg.connect(URL) as connection:
-            lives = connection.execute(LIVES, {"keys": race.values}).fetchall()
-    finally:
-        load.stopped([worker])
+    race = load.race(callers, each, make_caller)
+    wait_for_lives()
+    with psycopg.connect(URL) as connection:
+        lives = connection.execute(LIVES, {"keys": race.values}).fetchall()
     ended = [life for life in lives if life[2] == "SUCCESS"]
     race.latencies = [(completed - created) / 1000 for created, completed, _ in ended]
     race.seconds = (max(life[1] for life in ended) - min(life[0] for life in ended)) / 1000
@@ -268,14 +274,11 @@ def wait_for_lives() -> None:
 
 def footprint() -> dict[str, Any]:
     """A worker and a client after a workflow each, and the start of a client."""
-    worker = load.started([*WORKER, LIVING, POLL_SECONDS])
-    try:
-        subprocess.run([sys.executable, "-P", "-c", _CLIENT], check=True)
-        wait_for_lives()
-        worker_mb, worker_pss_mb = family_mb(worker.pid)
-        client_mb, client_pss_mb = python_mb(_CLIENT)
-    finally:
-        load.stopped([worker])
+    pid = worker().pid
+    subprocess.run([sys.executable, "-P", "-c", _CLIENT], check=True)
+    wait_for_lives()
+    worker_mb, worker_pss_mb = family_mb(pid)
+    client_mb, client_pss_mb = python_mb(_CLIENT)
     return {
         "worker_mb": worker_mb,
         "worker_pss_mb": worker_pss_mb,
