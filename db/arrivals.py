@@ -174,7 +174,7 @@ class ArrivalsLedger(PostgresBase):
     """Submit and claim: see ``coordinator.ledger`` for what each promises."""
 
     def submit(self, registrations: Sequence[Registration]) -> list[list[Standing]]:
-        batch = _Batch(registrations)
+        batch = Batch(registrations)
         with self._transaction() as connection:
             for row in connection.execute(SUBMIT, batch.values()):
                 batch.note(row, Status.PENDING, created=True)
@@ -193,7 +193,7 @@ class ArrivalsLedger(PostgresBase):
         return [handed[claim.origin.request_id] for claim in claims]
 
 
-class _Batch:
+class Batch:
     """Registrations by number, from 1, and what is known of each of their keys so far."""
 
     def __init__(self, registrations: Sequence[Registration]) -> None:

@@ -39,11 +39,11 @@ class Ledger:
         self._porch = make_coordinator(self.database_url)
         ledger = self._porch.ledger
         ledger.register_pipeline(PIPELINE, URI, VERSION, uuid4())
-        pipeline = ledger.pipeline(PIPELINE)
-        self.pipeline_id = pipeline.pipeline_id
+        self.pipeline = ledger.pipeline(PIPELINE)
+        self.pipeline_id = self.pipeline.pipeline_id
         self.token = access.new_secret()
         digest = access.digest(self.token)
-        self.token_id = ledger.add_token(digest, pipeline, "benchmark").token_id
+        self.token_id = ledger.add_token(digest, self.pipeline, "benchmark").token_id
 
     def fill(self, tasks: int, seed: int) -> dict[str, Any]:
         """Make so many PENDING tasks."""

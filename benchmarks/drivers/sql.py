@@ -20,7 +20,8 @@ from load import definitions as made
 from load import known as known_of
 from load import serve
 
-from db.statements import SUBMIT
+from coordinator.model import Origin, Registration
+from db.arrivals import SUBMIT, Batch
 
 LEDGER = Ledger()
 
@@ -44,16 +45,8 @@ def bulk(definitions: int, known: float, seed: int) -> dict[str, Any]:
 
 
 def _values(some: Any) -> dict[str, Any]:
-    return {
-        "pipeline_id": LEDGER.pipeline_id,
-        "version": VERSION,
-        "keys": [one.key for one in some],
-        "inputs": [one.text for one in some],
-        "priority": 0,
-        "token_id": LEDGER.token_id,
-        "request_id": str(uuid4()),
-        "host": "bench",
-    }
+    origin = Origin(LEDGER.token_id, uuid4(), "bench")
+    return Batch([Registration(LEDGER.pipeline, VERSION, some, 0, origin)]).values()
 
 
 def copy(definitions: int, known: float, seed: int) -> dict[str, Any]:
