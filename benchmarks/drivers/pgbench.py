@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, os.environ["BENCH_PATH"])
 
-from drivers.ledger import VERSION, Ledger, written
+from drivers.ledger import OPTIONS, VERSION, Ledger, written
 from load import PROCESSES, definition, serve
 from sqlalchemy.sql import Executable
 
@@ -146,6 +146,7 @@ def _run(script: str, callers: int, each: int) -> dict[str, Any]:
                 *("--verbose-errors", os.environ["DATABASE_URL"]),
             ],
             cwd=folder,
+            env={**os.environ, "PGOPTIONS": OPTIONS},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
