@@ -80,13 +80,14 @@ class Arrivals(Lookup):
     def submit_all(self, asked: Sequence[Submission]) -> list[Registered | PorchError]:
         """As ``submit``, for each of the submissions."""
         wanted: list[_Wanted | PorchError] = []
-        for one, entered in zip(asked, self._enter_all([a.caller for a in asked]), strict=True):
-            try:
-                wanted.append(self._wanted(one, *or_raise(entered)))
-            except PorchError as refusal:
-                wanted.append(refusal)
-        useful = [w for w in wanted if isinstance(w, _Wanted) and w.registration.inputs]
-        found = self.ledger.submit([w.registration for w in useful]) if useful else []
+        with self.ledger.joined():
+            for one, entered in zip(asked, self._enter_all([a.caller for a in asked]), strict=True):
+                try:
+                    wanted.append(self._wanted(one, *or_raise(entered)))
+                except PorchError as refusal:
+                    wanted.append(refusal)
+            useful = [w for w in wanted if isinstance(w, _Wanted) and w.registration.inputs]
+            found = self.ledger.submit([w.registration for w in useful]) if useful else []
         for one_wanted, standings in zip(useful, found, strict=True):
             one_wanted.standings = standings
         return [w.answer() if isinstance(w, _Wanted) else w for w in wanted]
@@ -94,13 +95,14 @@ class Arrivals(Lookup):
     def claim_all(self, asked: Sequence[Claiming]) -> list[Handed | PorchError]:
         """As ``claim``, for each of the wishes; the first is served first."""
         claims: list[Claim | PorchError] = []
-        for one, entered in zip(asked, self._enter_all([a.caller for a in asked]), strict=True):
-            try:
-                claims.append(self._claim(one, *or_raise(entered)))
-            except PorchError as refusal:
-                claims.append(refusal)
-        good = [claim for claim in claims if isinstance(claim, Claim)]
-        handed = iter(self.ledger.claim(good) if good else ())
+        with self.ledger.joined():
+            for one, entered in zip(asked, self._enter_all([a.caller for a in asked]), strict=True):
+                try:
+                    claims.append(self._claim(one, *or_raise(entered)))
+                except PorchError as refusal:
+                    claims.append(refusal)
+            good = [claim for claim in claims if isinstance(claim, Claim)]
+            handed = iter(self.ledger.claim(good) if good else ())
         return [Handed(c.pipeline, next(handed)) if isinstance(c, Claim) else c for c in claims]
 
     def _target(self, asked: Submission | Claiming, who: Permission) -> Pipeline:

@@ -1,14 +1,15 @@
 """The contract of the ledger: what must be true of every store of porch's truth.
 
 Each method is one transaction: all of it happens, and is durable when the method returns, or none
-of it. Methods may be called at the same time from many processes. When the store cannot be reached
-or gives up, a method raises LedgerAway; the caller may then repeat it with the same request_id,
-also when the first call had in fact been committed.
+of it; several may be joined. Methods may be called at the same time from many processes. When the
+store cannot be reached or gives up, a method raises LedgerAway; the caller may then repeat it with
+the same request_id, also when the first call had in fact been committed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -39,6 +40,10 @@ from coordinator.views import Counts, FailureGroup, Happened, Looked, Position, 
 
 class Ledger(Protocol):
     """The store of pipelines, tokens, tasks and events."""
+
+    def joined(self) -> AbstractContextManager[None]:
+        """What this thread calls within is one transaction together, durable at the end."""
+        ...
 
     # Work -----------------------------------------------------------------------------------
 
