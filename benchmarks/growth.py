@@ -5,8 +5,9 @@
 A ledger of each size on one server (``growth_fill``), each behind a Coordinator of its own in this
 process; every call is made on all of them in turn, so that what disturbs one disturbs all. Printed
 are the milliseconds of a call on the smallest ledger, and how many times as long it takes on the
-others: the median of the rounds, and their range. With --snapshot a transaction that reads each
-ledger stays open meanwhile, as a dump does: nothing that has been changed can be cleared up.
+others: by the medians of each round (their median, their range), and by the mean of all calls. With
+--snapshot a transaction that reads each ledger stays open meanwhile, as a dump does: nothing that
+has been changed can be cleared up.
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ class Ledger:
                 raise answer
 
 
+#: The seconds of each call of a round on each ledger.
+Took = list[list[float]]
 #: How often a round makes each call, and what readies one: untimed, it returns the call.
 Operation = tuple[int, Callable[[Ledger], Callable[[], None]]]
 
@@ -227,38 +230,41 @@ def churn(ledgers: Sequence[Ledger]) -> None:
             ledger.report(Status.DONE, 1_000)
 
 
-def measure(ledgers: Sequence[Ledger], rounds: int) -> dict[str, list[list[float]]]:
-    """Of each operation and round, the mean seconds of a call on each ledger."""
-    took: dict[str, list[list[float]]] = defaultdict(list)
+def measure(ledgers: Sequence[Ledger], rounds: int) -> dict[str, list[Took]]:
+    """Of each operation and round, how long its calls took."""
+    took: dict[str, list[Took]] = defaultdict(list)
     # The first round, in which every plan and connection is made, does not count.
     for n in range(rounds + 1):
         for name, (times, ready) in operations().items():
-            sums = [0.0] * len(ledgers)
+            calls: Took = [[] for _ in ledgers]
             for turn in range(times):
                 for place in range(len(ledgers)):
                     which = (place + turn) % len(ledgers)
                     call = ready(ledgers[which])
                     begin = time.perf_counter()
                     call()
-                    sums[which] += time.perf_counter() - begin
+                    calls[which].append(time.perf_counter() - begin)
             if n > 0:
-                took[name].append([seconds / times for seconds in sums])
+                took[name].append(calls)
     return took
 
 
-def report(took: dict[str, list[list[float]]], ledgers: Sequence[Ledger]) -> list[str]:
+def report(took: dict[str, list[Took]], ledgers: Sequence[Ledger]) -> list[str]:
     """Print the table; the operations that take too long on the last ledger."""
-    say(f"{'':26} {'ms':>8}  times as long with")
-    say(f"{'':26} {ledgers[0].tasks:8,} " + "".join(f"{x.tasks:>20,}" for x in ledgers[1:]))
+    say(f"{'':26}{'ms with':>9}  times as long with")
+    say(f"{'':26}{ledgers[0].tasks:9,}" + "".join(f"{x.tasks:>30,}" for x in ledgers[1:]))
     grown = []
     for name, rounds in took.items():
-        line = f"{name:26} {statistics.median(means[0] for means in rounds) * 1_000:8.2f} "
+        first = [statistics.median(calls[0]) for calls in rounds]
+        line, ratio = f"{name:26}{statistics.median(first) * 1_000:9.2f}", 1.0
         for which in range(1, len(ledgers)):
-            ratios = sorted(means[which] / means[0] for means in rounds)
+            ratios = sorted(statistics.median(c[which]) / statistics.median(c[0]) for c in rounds)
             ratio = statistics.median(ratios)
-            line += f"{ratio:7.2f} ({ratios[0]:4.2f}-{ratios[-1]:5.2f})".rjust(20)
+            means = sum(sum(c[which]) for c in rounds) / sum(sum(c[0]) for c in rounds)
+            spread = f"({ratios[0]:.2f}-{ratios[-1]:.2f})"
+            line += f"{ratio:12.2f} {spread:12} {means:4.2f}"
         say(line)
-        if len(ledgers) > 1 and ratio > MOST:
+        if ratio > MOST:
             grown.append(name)
     return grown
 

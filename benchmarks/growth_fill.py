@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from db.migrate import upgrade
 
 PIPELINES = 30
-BENCHMARKED = "pipeline-01"
+BENCHMARKED = "bench"
 BACKLOG = 100_000
 DAYS = 90
 
@@ -48,11 +48,12 @@ _CLAIM = f"CAST(md5('claim ' || {_PIPELINE} || ' ' || n / 40) AS uuid)"
 _SUBMIT = "CAST(md5('submit ' || n / 1000) AS uuid)"
 
 _BEGIN = [
-    """
+    f"""
     INSERT INTO porch.pipeline (name, uri)
-    SELECT 'pipeline-' || to_char(n, 'FM00'), 'https://example.org/' || n
+    SELECT CASE n WHEN 1 THEN '{BENCHMARKED}' ELSE 'pipeline-' || to_char(n, 'FM00') END,
+        'https://example.org/' || n
     FROM generate_series(1, :pipelines) n
-    """,
+    """,  # noqa: S608
     """
     INSERT INTO porch.version (pipeline_id, version)
     SELECT pipeline_id, '1.0' FROM porch.pipeline
