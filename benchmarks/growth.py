@@ -28,7 +28,7 @@ from uuid import uuid4
 from sqlalchemy import create_engine, make_url, text
 
 from benchmarks.growth_fill import BACKLOG, BENCHMARKED, fill
-from config.embedded import embedded_servers
+from config.embedded import EmbeddedUrls, embedded_servers
 from config.server_home import remove_state_dir
 from config.wiring import make_coordinator
 from coordinator.access import digest, new_secret
@@ -168,16 +168,13 @@ def operations() -> dict[str, Operation]:
 def main() -> None:
     """Fill, measure, print; exit 1 for what grows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=_numbers, default=SIZES, help="finished tasks, by commas")
+    parser.add_argument("--sizes", type=numbers, default=SIZES, help="finished tasks, by commas")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="where the ledgers are, or will be, kept")
     parser.add_argument("--snapshot", action="store_true", help="with a transaction left open")
     given = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
-        if given.keep is None:
-            stack.callback(remove_state_dir, folder)
-        server = stack.enter_context(embedded_servers(folder)).database_url
+    with kept_servers(given.keep) as servers, contextlib.ExitStack() as stack:
+        server = servers.database_url
         urls = {tasks: filled(server, tasks) for tasks in given.sizes}
         if given.snapshot:
             for url in urls.values():
@@ -189,14 +186,27 @@ def main() -> None:
     sys.exit(f"more than {MOST} times as long: {', '.join(grown)}" if grown else 0)
 
 
-def _numbers(words: str) -> tuple[int, ...]:
+def numbers(words: str) -> tuple[int, ...]:
+    """As they are given, with commas between them."""
     return tuple(int(word) for word in words.split(","))
+
+
+@contextlib.contextmanager
+def kept_servers(keep: Path | None) -> Iterator[EmbeddedUrls]:
+    """Embedded servers, in a folder that is kept or removed."""
+    with contextlib.ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
+        if keep is None:
+            stack.callback(remove_state_dir, folder)
+        yield stack.enter_context(embedded_servers(folder))
 
 
 def filled(server: str, tasks: int) -> str:
     """The URL of the database with so many tasks, which is filled unless it is there."""
     name = f"growth_{tasks}"
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    # psycopg2 is what porch speaks, whatever the URL says of it.
+    target = make_url(server).set(drivername="postgresql+psycopg2", database=name)
+    url = target.render_as_string(hide_password=False)
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         is_there = text("SELECT FROM pg_database WHERE datname = :name")

@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from benchmarks.unindexed import shape, unindexed
 from db.migrate import upgrade
 
 PIPELINES = 30
@@ -29,13 +30,6 @@ DAYS = 90
 #: Tasks whose events of one kind lie together; blocks that one transaction writes.
 _BLOCK, _BLOCKS = 1_000, 200
 _NUMBER_OF_SHARES = 1_024
-
-#: Kept while rows come in: they come in the order of these, and foreign keys hang on one.
-_KEPT = ("task_pkey", "event_pkey")
-#: An index whose keys come in no order is never as full as one that has just been built: its pages
-#: have been split, and are between half and quite full.
-_SPLIT = ("task_once_key", "event_once_key", "event_of_claim", "claim_pkey")
-_SPLIT_FILL = 70
 
 _PIPELINE = "(CAST(:shares AS bigint[]))[1 + (hashint8(n) & 1023)]"
 _FAILED = "n % 33 = 0"
@@ -136,34 +130,6 @@ _BACKLOG = [
     "SELECT setval('porch.event_event_id_seq', max(event_id)) FROM porch.event",
 ]
 
-_SHAPE = text(
-    """
-    SELECT 'index' AS kind, c.relname AS name, concat_ws(' ', pg_get_indexdef(c.oid), c.reloptions,
-            i.indisvalid, i.indisunique, i.indisprimary, i.indimmediate) AS definition
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE c.relnamespace = CAST('porch' AS regnamespace)
-    UNION ALL
-    SELECT 'constraint', conname, concat_ws(' ', pg_get_constraintdef(oid), convalidated)
-    FROM pg_constraint WHERE connamespace = CAST('porch' AS regnamespace)
-    UNION ALL
-    SELECT 'table', relname, concat_ws(' ', relpersistence, reloptions) FROM pg_class
-    WHERE relnamespace = CAST('porch' AS regnamespace) AND relkind = 'r'
-    """
-)
-
-_INDEXES = text(
-    """
-    SELECT c.relname AS name, CAST(CAST(i.indrelid AS regclass) AS text) AS table,
-        pg_get_indexdef(c.oid) AS definition, k.contype AS constrained
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-        LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('u', 'p')
-    WHERE i.indrelid IN (CAST('porch.task' AS regclass), CAST('porch.event' AS regclass),
-            CAST('porch.claim' AS regclass))
-        AND c.relname <> ALL (:kept)
-    ORDER BY pg_relation_size(i.indrelid) DESC, c.relname
-    """
-)
-
 _SERVER = {"max_wal_size": "'16GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"}
 
 
@@ -192,7 +158,7 @@ def fill(
     upgrade(url)
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection, _patient(connection):
-        before = _shape(connection)
+        before = shape(connection)
         for statement in _BEGIN:
             connection.execute(text(statement), {"pipelines": PIPELINES})
         found = connection.execute(text("SELECT token_id FROM porch.token ORDER BY pipeline_id"))
@@ -205,11 +171,11 @@ def fill(
             "days": DAYS,
             "block": _BLOCK,
         }
-        with _unindexed(connection, engine, progress):
+        with unindexed(connection, engine, progress):
             _write(engine, values, tasks, progress)
         connection.execute(text("VACUUM (ANALYZE) porch.task, porch.event, porch.claim"))
         progress("vacuumed")
-        differences = before ^ _shape(connection)
+        differences = before ^ shape(connection)
         if differences:
             raise RuntimeError(f"the schema is not what it was: {sorted(differences)}")
     engine.dispose()
@@ -265,46 +231,6 @@ def _patient(connection: Connection) -> Iterator[None]:
             connection.execute(text(f"ALTER SYSTEM RESET {name}"))
         connection.execute(text("SELECT pg_reload_conf()"))
         connection.execute(text("CHECKPOINT"))
-
-
-@contextmanager
-def _unindexed(
-    connection: Connection, engine: Engine, progress: Callable[[str], None]
-) -> Iterator[None]:
-    """Without the indexes that cost more than they help while all is written."""
-    indexes = connection.execute(_INDEXES, {"kept": list(_KEPT)}).all()
-    for index in indexes:
-        if index.constrained:
-            connection.execute(text(f"ALTER TABLE {index.table} DROP CONSTRAINT {index.name}"))
-        else:
-            connection.execute(text(f"DROP INDEX porch.{index.name}"))
-    yield
-
-    for index in indexes:
-        _build(engine, index)
-        progress(f"index {index.name}")
-
-
-def _build(engine: Engine, index: Any) -> None:
-    """Make an index, and a constraint of it if it was one, as full as use would have made it."""
-    definition = index.definition
-    split = index.name in _SPLIT and "WITH (" not in definition
-    if split:
-        columns, where, condition = definition.partition(" WHERE ")
-        definition = f"{columns} WITH (fillfactor = {_SPLIT_FILL}){where}{condition}"
-    with engine.connect() as connection:
-        connection.execute(text("SET maintenance_work_mem = '1GB'"))
-        connection.execute(text(definition))
-        if index.constrained:
-            kind = {"u": "UNIQUE", "p": "PRIMARY KEY"}[index.constrained]
-            added = f"ADD CONSTRAINT {index.name} {kind} USING INDEX {index.name}"
-            connection.execute(text(f"ALTER TABLE {index.table} {added}"))
-        if split:
-            connection.execute(text(f"ALTER INDEX porch.{index.name} RESET (fillfactor)"))
-
-
-def _shape(connection: Connection) -> set[tuple[str, str, str]]:
-    return {(row.kind, row.name, row.definition) for row in connection.execute(_SHAPE)}
 
 
 if __name__ == "__main__":
