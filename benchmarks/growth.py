@@ -81,7 +81,7 @@ class Ledger:
 
     def known(self, n: int) -> list[object]:
         """Definitions from all over the ledger."""
-        if len(self._known) < n:
+        while len(self._known) < n:
             engine = make_engine(self._url)
             with engine.begin() as connection:
                 # A block is some twenty tasks, of which a quarter are of the pipeline.
@@ -204,9 +204,7 @@ def kept_servers(keep: Path | None) -> Iterator[EmbeddedUrls]:
 def filled(server: str, tasks: int) -> str:
     """The URL of the database with so many tasks, which is filled unless it is there."""
     name = f"growth_{tasks}"
-    # psycopg2 is what porch speaks, whatever the URL says of it.
-    target = make_url(server).set(drivername="postgresql+psycopg2", database=name)
-    url = target.render_as_string(hide_password=False)
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         is_there = text("SELECT FROM pg_database WHERE datname = :name")

@@ -63,11 +63,6 @@ class Servers:
                 client.flushdb()
             self._taken.discard(number)
 
-    @property
-    def database_url(self) -> str:
-        """Of the database that makes the others."""
-        return _text(self._database)
-
     def versions(self) -> dict[str, str]:
         """What the servers call themselves."""
         (row,) = self.ask("SHOW server_version")
