@@ -12,12 +12,12 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from benchmarks import plots, report
-from benchmarks.contest import OURS, Entrant, Failed, peers
+from benchmarks.contest import OURS, Entrant, peers
 from benchmarks.report import Figures
 from benchmarks.rounds import Measured, measure
 from benchmarks.servers import servers
@@ -27,23 +27,31 @@ from benchmarks.works import WORKS, shortened
 def main() -> None:
     """Measure, print, keep, and judge."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _stop)
+    # As Ctrl-C: all that was started is stopped, every database removed, and the rest told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     entrants, out = _entrants(asked)
     works = [work for work in WORKS if not asked.only or work.name in asked.only]
     if asked.short:
         works = [shortened(work) for work in works]
     stem = asked.results / datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     measured: list[Measured] = []
-    with servers() as shared, tempfile.TemporaryDirectory(prefix="porch-bench-") as logs:
-        facts = report.facts(shared.versions(), _options(asked))
-        # Each work on fresh ground; but there is little to be done in a moment, and much to start.
-        for some in [works] if asked.short else [[work] for work in works]:
-            for one in measure(some, entrants, shared, asked.rounds, Path(logs), _say):
-                if isinstance(one, Failed):
-                    out.append(str(one))
-                    _say(str(one), "\n")
-                else:
-                    measured.append(one)
+    facts = report.facts(_options(asked))
+    stopped = False
+    try:
+        with servers() as shared, tempfile.TemporaryDirectory(prefix="porch-bench-") as logs:
+            facts |= report.versions(shared.versions())
+            # Each work on fresh ground; but there is little to do in a moment, and much to start.
+            for some in [works] if asked.short else [[work] for work in works]:
+                measuring = measure(some, entrants, shared, asked.rounds, Path(logs), _say)
+                with closing(measuring) as found:
+                    for one in found:
+                        if isinstance(one, Measured):
+                            measured.append(one)
+                        else:
+                            out.append(str(one))
+                            _say(str(one), "\n")
+    except KeyboardInterrupt:
+        stopped = True
     figures = Figures(measured)
     file = stem.with_name(f"{stem.name}.json")
     report.keep(facts, figures, out, file)
@@ -51,7 +59,7 @@ def main() -> None:
     report.show(works, figures, [e.name for e in entrants if e.is_peer], facts["machine"]["load"])
     for path in (file, *plots.draw(works, figures, stem)):
         print(path)
-    sys.exit(_judged(figures, out))
+    sys.exit("stopped before its end" if stopped else _judged(figures, out))
 
 
 def _arguments() -> argparse.Namespace:
@@ -103,11 +111,6 @@ def _say(text: str, end: str = "") -> None:
         print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
     elif end == "\n":
         print(text, file=sys.stderr, flush=True)
-
-
-def _stop(number: int, _: FrameType | None) -> None:
-    """So that everything that was started is stopped, and every database removed."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 VENVS = HERE.parent / ".bench"
 
 _READY_SECONDS = 120.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 60.0
 
 
 class Failed(Exception):
@@ -69,9 +69,9 @@ def peers() -> list[Entrant]:
 
 
 class Contestant:
-    """A running entrant, with a place of its own on the servers. A context manager.
+    """An entrant that is starting, with a place of its own on the servers.
 
-    Raises Failed when it does not become ready.
+    A context manager, in which it is ready.
     """
 
     def __init__(self, entrant: Entrant, place: Place, log: Path) -> None:
@@ -88,19 +88,25 @@ class Contestant:
                 text=True,
                 start_new_session=True,
             )
+        self.version = ""
+        self.offers: frozenset[str] = frozenset()
+
+    def __enter__(self) -> Contestant:
         try:
-            ready = self._answer(_READY_SECONDS)
-            self.version: str = ready["version"]
-            self.offers = frozenset(ready["offers"])
+            self.wait_ready()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Contestant:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def wait_ready(self) -> None:
+        """Until it can be asked. Raises Failed."""
+        ready = self._answer(_READY_SECONDS)
+        self.version = ready["version"]
+        self.offers = frozenset(ready["offers"])
 
     def ask(self, do: str, seconds: float = 300.0, **asked: Any) -> dict[str, Any]:
         """One measurement: its answer, which may take so many seconds. Raises Failed."""
@@ -114,16 +120,23 @@ class Contestant:
             raise self._failed(f"answered {answer['error']}")
         return answer
 
-    def close(self) -> None:
-        """End it, and all it has started."""
+    def dismiss(self) -> None:
+        """Tell it that it is over."""
         with contextlib.suppress(OSError):
             self._stdin.close()
+
+    def close(self) -> None:
+        """End it, and all it has started."""
+        self.dismiss()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill()
         self._process.wait()
         self._stdout.close()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def _stdin(self) -> Any:
@@ -137,6 +150,7 @@ class Contestant:
         # An answer is one line, and nothing is left over of the one before.
         readable, _, _ = select.select([self._stdout], [], [], seconds)
         if not readable:
+            self._kill()  # whatever it said later would be taken for another answer
             raise self._failed(f"said nothing for {seconds:g} s")
         line = self._stdout.readline()
         if not line.endswith("\n"):

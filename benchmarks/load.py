@@ -231,11 +231,11 @@ def started(argv: Sequence[str], env: Mapping[str, str] | None = None) -> subpro
 
 
 def stopped(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """End programs: asked to, and killed after 10 s. What they leave, the harness kills."""
+    """End programs: asked to, and killed after 30 s. What they leave, the harness kills."""
     running = list(processes)
     for process in running:
         process.terminate()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     for process in running:
         try:
             process.wait(max(0.1, until - time.monotonic()))

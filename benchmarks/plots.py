@@ -18,6 +18,8 @@ def draw(works: Sequence[Work], figures: Figures, stem: Path) -> list[Path]:
     drawn = []
     for work in works:
         cases = figures.cases(work.name)
+        if not cases:
+            continue
         # A footprint has figures of several units, by the ends of their names.
         groups = {work.name: cases} if work.amount else _by_unit(cases)
         for name, group in groups.items():

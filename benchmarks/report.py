@@ -112,8 +112,8 @@ def judged(goal: Goal, figures: Figures, peers: Sequence[str]) -> Iterable[tuple
     return [(than, ratio) for than, ratio in ratios if ratio is not None]
 
 
-def facts(versions: dict[str, str], options: dict[str, Any]) -> dict[str, Any]:
-    """Where, when and of what it was measured."""
+def facts(options: dict[str, Any]) -> dict[str, Any]:
+    """Where, when and of which commit it was measured."""
     models = [
         line.partition(":")[2].strip()
         for line in _text(Path("/proc/cpuinfo")).splitlines()
@@ -130,12 +130,13 @@ def facts(versions: dict[str, str], options: dict[str, Any]) -> dict[str, Any]:
             "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
             "load": os.getloadavg()[0],
         },
-        "versions": {
-            **versions,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("porch-coordinator", "celery", "kombu", "redis")},
-        },
     }
+
+
+def versions(servers: dict[str, str]) -> dict[str, Any]:
+    """Of what it was measured on; that of each contestant is with what was measured of it."""
+    ours = {name: version(name) for name in ("porch-coordinator", "celery", "kombu", "redis")}
+    return {"versions": {**servers, "python": platform.python_version(), **ours}}
 
 
 def keep(facts: dict[str, Any], figures: Figures, out: list[str], path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -32,6 +32,7 @@ class Measured:
     work: str
     case: str
     contestant: str
+    version: str
     round: int
     value: float
     seconds: float = 0.0
@@ -59,24 +60,28 @@ def measure(
     rounds: int,
     logs: Path,
     say: Say,
-) -> Iterator[Measured | Failed]:
+) -> Generator[Measured | Failed, None, None]:
     """All measurements of these works, which share contestants; one that fails is out, and told."""
     with ExitStack() as stack:
-        running: list[Contestant] = []
+        starting = []
+        # All at once, as they are when they end: mostly, they wait.
         for entrant in entrants:
-            if not any(_is_called(entrant, work) for work in works):
-                continue
-            say(f"{', '.join(work.name for work in works)}: {entrant.name} is starting")
-            place = stack.enter_context(servers.place())
+            if any(_is_called(entrant, work) for work in works):
+                place = stack.enter_context(servers.place())
+                log = logs / f"{works[0].name}-{entrant.name}.log"
+                starting.append(Contestant(entrant, place, log))
+                stack.callback(starting[-1].close)
+        for contestant in starting:
+            stack.callback(contestant.dismiss)
+        running = []
+        for contestant in starting:
+            say(f"{', '.join(work.name for work in works)}: {contestant.entrant.name} is starting")
             try:
-                contestant = Contestant(
-                    entrant, place, logs / f"{works[0].name}-{entrant.name}.log"
-                )
+                contestant.wait_ready()
             except Failed as failed:
                 yield failed
-                continue
-            stack.callback(contestant.close)
-            running.append(contestant)
+            else:
+                running.append(contestant)
         for work in works:
             called = [
                 one for one in running if _is_called(one.entrant, work) and work.name in one.offers
@@ -112,7 +117,7 @@ def _rates(
                     yield failed
                 else:
                     wanted = expected(work, case, amounts[name, label(case)])
-                    yield _measured(work, case, name, number, answer, wanted)
+                    yield _measured(work, case, contestant, number, answer, wanted)
 
 
 def _rotated(running: Sequence[Contestant], number: int) -> list[Contestant]:
@@ -143,7 +148,12 @@ def _once(work: Work, case: Case, contestant: Contestant, amount: int) -> dict[s
 
 
 def _measured(
-    work: Work, case: Case, name: str, number: int, answer: dict[str, Any], wanted: int
+    work: Work,
+    case: Case,
+    contestant: Contestant,
+    number: int,
+    answer: dict[str, Any],
+    wanted: int,
 ) -> Measured:
     latencies = sorted(answer.get("latencies", ()))
     seconds = answer["seconds"]
@@ -151,7 +161,8 @@ def _measured(
     return Measured(
         work.name,
         label(case),
-        name,
+        contestant.entrant.name,
+        contestant.version,
         number,
         answer["done"] / seconds,
         seconds,
@@ -201,4 +212,5 @@ def _footprints(
             for case, value in answer.items():
                 if value is not None:
                     load = os.getloadavg()[0]
-                    yield Measured(work.name, case, name, number, value, machine_load=load)
+                    version = contestant.version
+                    yield Measured(work.name, case, name, version, number, value, machine_load=load)

@@ -69,7 +69,7 @@ WORKS = (
         ({"known": 0}, {"known": 0.5}, {"known": 1}),
         ("sql", "copy"),
         amount="definitions",
-        seconds=3.0,
+        seconds=4.0,
         least=500,
         first=500,
         most=100_000,
