@@ -144,6 +144,14 @@ def operations() -> dict[str, Operation]:
 
         return ready
 
+    def again(n: int) -> Callable[[Ledger], Callable[[], None]]:
+        def ready(ledger: Ledger) -> Callable[[], None]:
+            definitions = ledger.new(n)
+            ledger.submit(definitions)
+            return partial(ledger.submit, definitions)
+
+        return ready
+
     def claim(n: int) -> Callable[[Ledger], Callable[[], None]]:
         return lambda ledger: partial(ledger.claim, n)
 
@@ -152,8 +160,8 @@ def operations() -> dict[str, Operation]:
 
     return {
         "submit 1,000, all new": (10, submit(1_000)),
-        "submit 1,000, half known": (5, submit(1_000, 500)),
-        "submit 1,000, all known": (5, submit(1_000, 1_000)),
+        "submit 1,000, known lately": (4, again(1_000)),
+        "submit 1,000, known of old": (4, submit(1_000, 1_000)),
         "submit 1": (100, submit(1)),
         "claim 1": (100, claim(1)),
         "report RUNNING, 1": (100, report(Status.RUNNING, 1)),
