@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest import Contestant, Entrant, Failed
+from benchmarks.load import known
 from benchmarks.servers import Servers
 from benchmarks.works import Case, Work, expected, label
 
@@ -183,7 +184,7 @@ def flaws(work: Work, case: Case, answer: dict[str, Any], wanted: int) -> list[s
     if answer["done"] != wanted:
         found.append(f"{answer['done']} of {wanted} done")
     if work.name in ("bulk", "single"):
-        fresh = wanted if work.name == "single" else wanted - round(wanted * case["known"])
+        fresh = wanted - len(known(range(wanted), case.get("known", 0)))
         if answer.get("new", fresh) != fresh:
             found.append(f"{answer['new']} new of {fresh}")
         if answer.get("kept", wanted) != wanted:

@@ -24,6 +24,10 @@ from db.migrate import upgrade
 
 PIPELINE, VERSION, URI = "bench", "1.0", "https://example.org/bench"
 
+#: As porch's own connections (``db.engine.BOUNDED``): without it, the plans made while a table is
+#: young read all of it, and a limit would be none.
+OPTIONS = "-c enable_seqscan=off"
+
 #: Definitions of one statement, as the client sends them in one message.
 BATCH = 1_000
 
@@ -56,7 +60,6 @@ class Ledger:
         """How many of the definitions PostgreSQL has, whatever it was that answered."""
         kept = 0
         with self.connected() as connection, connection.cursor() as cursor:
-            cursor.execute("SET enable_seqscan = off")  # whatever it knows of a table this young
             for some in batches(identified(given)):
                 cursor.execute(
                     "SELECT count(*) FROM porch.task"
@@ -69,7 +72,7 @@ class Ledger:
     @contextmanager
     def connected(self) -> Iterator[Any]:
         """A bare connection, each statement a transaction of its own."""
-        with closing(psycopg2.connect(self._url)) as connection:
+        with closing(psycopg2.connect(self._url, options=OPTIONS)) as connection:
             connection.autocommit = True
             yield connection
 

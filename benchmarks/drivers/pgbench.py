@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, os.environ["BENCH_PATH"])
 
-from drivers.ledger import VERSION, Ledger, written
+from drivers.ledger import OPTIONS, VERSION, Ledger, written
 from load import PROCESSES, definition, serve
 from sqlalchemy.sql import Executable
 
@@ -82,7 +82,8 @@ def claim(callers: int, n: int, each: int) -> dict[str, Any]:
 
 def life(callers: int, each: int, seed: int) -> dict[str, Any]:
     """The four statements of a task's life, one after the other."""
-    del seed
+    # Some to spare: what was just submitted may be in others' hands, and theirs not yet to be seen.
+    LEDGER.fill(callers, seed)
     script = (
         _NEW
         + _script(SUBMIT, **_SUBMIT)
@@ -130,6 +131,7 @@ def _run(script: str, callers: int, each: int) -> dict[str, Any]:
                 *("--verbose-errors", os.environ["DATABASE_URL"]),
             ],
             cwd=folder,
+            env={**os.environ, "PGOPTIONS": OPTIONS},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

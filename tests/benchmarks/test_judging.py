@@ -60,6 +60,11 @@ def test_whatever_was_lost_or_done_twice_is_a_flaw(
     assert flaws(work, case, answer, 10) == found
 
 
+def test_of_an_odd_number_half_of_which_is_known_the_smaller_half_is_new() -> None:
+    answer = {"done": 7, "new": 3, "kept": 7}
+    assert flaws(BULK, {"known": 0.5}, answer, 7) == []
+
+
 def test_who_is_slow_is_given_less_to_do() -> None:
     case = {"callers": 16}
     assert SINGLE.sized(case, rate=100) == 10
