@@ -1,9 +1,10 @@
 """What comes while others are under way goes together; what comes alone goes at once.
 
-Nothing waits for a clock: while a batch is under way, what comes is gathered, and sets out as one
-batch as soon as that one has arrived. So a batch is as large as the crowd is, and one who is alone
-waits for nobody. (Databases know it as group commit.) Only a batch that is slow does not keep the
-others waiting.
+While a batch is under way, what comes is gathered, and sets out as one batch when that one has
+arrived. So a batch is as large as the crowd is, and one who is alone waits for nobody. (Databases
+know it as group commit.) A crowd whose answers have just come asks again within a moment, but not
+all at once: a batch waits for as many as there were when the last one arrived, for two milliseconds
+at most. A batch that is slow does not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ T = TypeVar("T")
 
 #: Seconds after which a batch is slow, and another may set out beside it.
 SLOW = 0.1
+#: Seconds that a batch waits for the others of its crowd.
+MOMENT = 0.002
 
 
 class Gathering(Generic[T]):
@@ -42,7 +45,8 @@ class Gathering(Generic[T]):
         self._most = most
         self._waiting: deque[T] = deque()
         self._under_way: set[_Batch] = set()
-        self._called = False
+        self._called = self._timed = False
+        self._awaited = 1
 
     def __len__(self) -> int:
         """How many wait."""
@@ -54,23 +58,33 @@ class Gathering(Generic[T]):
         self._call()
 
     def _call(self) -> None:
-        if self._waiting and not self._called and self._may_go():
-            self._called = True
-            self._soon(self._go)
+        if not self._waiting or not self._may_go():
+            return
+        if len(self._waiting) >= self._awaited:
+            if not self._called:
+                self._called = True
+                self._soon(self._go)
+        elif not self._timed:
+            self._timed = True
+            self._later(MOMENT, self._go_with_whom_there_is)
 
     def _may_go(self) -> bool:
         return len(self._under_way) < self._lanes and all(b.slow for b in self._under_way)
 
+    def _go_with_whom_there_is(self) -> None:
+        self._timed = False
+        if not self._called and self._waiting and self._may_go():
+            self._go()
+
     def _go(self) -> None:
         self._called = False
-        if not self._waiting:
-            return
         amount = min(len(self._waiting), self._most)
         batch = _Batch()
         self._under_way.add(batch)
 
         def ended() -> None:
             self._under_way.discard(batch)
+            self._awaited = min(amount + len(self._waiting), self._most)
             self._call()
 
         def is_slow() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coordinator.gathering import SLOW, Gathering
+from coordinator.gathering import MOMENT, SLOW, Gathering
 
 
 class Yard:
@@ -37,8 +37,10 @@ class Yard:
         while self._soon:
             self._soon.pop(0)()
 
-    def pass_time(self) -> None:
-        for _, then in self.timers:
+    def pass_time(self, seconds: float) -> None:
+        due = [then for after, then in self.timers if after <= seconds]
+        self.timers = [timer for timer in self.timers if timer[0] > seconds]
+        for then in due:
             then()
         self.turn()
 
@@ -68,8 +70,37 @@ def test_who_comes_meanwhile_goes_together_when_the_first_has_arrived() -> None:
     assert yard.batches == [[1]]
     assert len(yard.gathering) == 2
     yard.ends[0]()
-    yard.turn()
+    yard.pass_time(MOMENT)
     assert yard.batches == [[1], [2, 3]]
+
+
+def test_a_crowd_is_whole_again_before_it_goes_again() -> None:
+    yard = Yard()
+    yard.add(1)
+    yard.turn()
+    yard.add(2, 3)
+    yard.ends[0]()
+    yard.turn()
+    assert yard.batches == [[1]], "one of three is not back yet"
+    yard.add(1)
+    yard.turn()
+    assert yard.batches == [[1], [2, 3, 1]]
+
+
+def test_who_does_not_come_back_is_awaited_for_a_moment_once() -> None:
+    yard = Yard()
+    yard.add(1, 2, 3)
+    yard.turn()
+    yard.ends[0]()
+    yard.add(4)
+    yard.turn()
+    assert len(yard.batches) == 1
+    yard.pass_time(MOMENT)
+    assert yard.batches[1:] == [[4]]
+    yard.ends[1]()
+    yard.add(5)
+    yard.turn()
+    assert yard.batches[2:] == [[5]], "alone, it waits for nobody"
 
 
 def test_a_batch_has_its_limit_and_the_rest_goes_with_the_next() -> None:
@@ -77,7 +108,7 @@ def test_a_batch_has_its_limit_and_the_rest_goes_with_the_next() -> None:
     yard.add(1, 2, 3)
     yard.turn()
     yard.ends[0]()
-    yard.turn()
+    yard.pass_time(MOMENT)
     assert yard.batches == [[1, 2], [3]]
 
 
@@ -86,8 +117,9 @@ def test_a_slow_batch_does_not_keep_others_waiting() -> None:
     yard.add(1)
     yard.turn()
     yard.add(2)
-    assert [seconds for seconds, _ in yard.timers] == [SLOW]
-    yard.pass_time()
+    yard.turn()
+    assert yard.batches == [[1]]
+    yard.pass_time(SLOW)
     assert yard.batches == [[1], [2]]
 
 
@@ -96,10 +128,10 @@ def test_there_are_never_more_under_way_than_there_are_lanes() -> None:
     for number in range(4):
         yard.add(number)
         yard.turn()
-        yard.pass_time()
+        yard.pass_time(SLOW)
     assert yard.batches == [[0], [1]]
     yard.ends[1]()
-    yard.turn()
+    yard.pass_time(MOMENT)
     assert yard.batches == [[0], [1], [2, 3]]
 
 
@@ -116,5 +148,5 @@ def test_what_is_told_twice_or_late_counts_once(late: str) -> None:
     else:
         yard.timers[0][1]()
     yard.add(3)
-    yard.turn()
+    yard.pass_time(MOMENT)
     assert yard.batches == [[1], [2]]
