@@ -20,9 +20,6 @@ from tests.house import run
 from tests.integration.test_ledger_admin import *  # noqa: F403
 from tests.integration.test_ledger_change import *  # noqa: F403
 from tests.integration.test_ledger_claim import *  # noqa: F403
-from tests.integration.test_ledger_foresight import *  # noqa: F403
-from tests.integration.test_ledger_late import *  # noqa: F403
-from tests.integration.test_ledger_looking import *  # noqa: F403
 from tests.integration.test_ledger_submit import *  # noqa: F403
 
 LOGINS = {"porch_worker": "test_worker", "porch_reader": "test_reader"}
@@ -114,7 +111,6 @@ ATTACKS = [
     "CREATE ROLE mine",
     "ALTER ROLE test_worker SUPERUSER",
     "SELECT setval('porch.task_task_id_seq', 1)",
-    "GRANT ALL ON porch.event TO test_worker",
     "SET ROLE postgres",
     "SET session_replication_role = replica",
     "COPY porch.event TO PROGRAM 'true'",
