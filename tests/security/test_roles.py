@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from config.doctor import examine
 from config.embedded import EmbeddedUrls
-from config.wiring import make_coordinator
+from config.ports import free_port
+from config.wiring import issue_admin_token, make_coordinator
 from coordinator.service import Coordinator
 from db.migrate import upgrade
 from db.roles import printed
+from porch_client.client import Porch
 from tests.databases import copy_of
 from tests.factories import pipeline, submit
-from tests.house import run
+from tests.house import run, start, wait_until
 from tests.integration.test_ledger_admin import *  # noqa: F403
 from tests.integration.test_ledger_change import *  # noqa: F403
 from tests.integration.test_ledger_claim import *  # noqa: F403
@@ -187,6 +191,55 @@ def test_the_roles_are_printed_and_may_be_made_again(owner_url: str) -> None:
     assert done.returncode == 0, done.stderr
     for _ in range(2):
         psql(owner_url, done.stdout)
+
+
+def test_workers_beat_and_gateway_need_no_more_than_the_role(
+    owner_url: str, database_url: str, servers: EmbeddedUrls, tmp_path: Path
+) -> None:
+    ready, port = tmp_path / "ready", free_port()
+    env = {
+        "PORCH_DATABASE_URL": database_url,
+        "PORCH_BROKER_URL": servers.broker_url,
+        "PORCH_READY_FILE": str(ready),
+    }
+    gateway = ("gateway", "--port", str(port))
+    processes = [
+        start("porch-server", *argv, env=env) for argv in (("worker",), ("beat",), gateway)
+    ]
+    try:
+        wait_until(ready.exists, 60.0, "a worker is ready")
+        boss = issue_admin_token(owner_url, "first")
+        with Porch(servers.broker_url, boss, timeout=60.0) as admin:
+            admin.register_pipeline("p", uri="u", version="1")
+            admin.set_policy("p", lease=1, max_attempts=3)
+            _, secret = admin.issue_token(pipeline="p", description="farm")
+        with Porch(servers.broker_url, secret, timeout=60.0) as farm:
+            list(farm.submit([{"a": n} for n in range(20)]))
+            farm.claim(1)
+            wait_until(lambda: farm.count() == {"PENDING": 20}, 20.0, "the lease has run out")
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {secret}"}) as http:
+            wait_until(lambda: _answers(http), 60.0, "the gateway is ready")
+            handed = http.post("/api/v2/tasks/claim", json={"n": 20}).json()["tasks"]
+            done = [
+                {"task": t["task_input_id"], "status": "DONE", "attempt": t["attempt"]}
+                for t in handed
+            ]
+            assert http.post("/api/v2/tasks/update", json={"changes": done}).status_code == 200
+            assert http.get("/").status_code == 200
+            assert http.get("/api/v2/counts").json() == {"counts": {"DONE": 20}}
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.communicate(timeout=30)
+
+
+def _answers(http: httpx.Client) -> bool:
+    try:
+        return http.get("/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_worker_does_not_migrate(database_url: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+from celery import Celery
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
@@ -77,6 +78,28 @@ def test_the_doctor_finds_everything_healthy(house: GuardedHouse, broker: Guarde
     assert checks["workers"]["looked_at"]["workers"] == 2
     assert checks["queue porch.submit"]["looked_at"]["workers"] == 1
     assert done.returncode == 0
+
+
+def test_flower_asks_workers_and_hears_their_events(
+    house: GuardedHouse, broker: GuardedBroker, user: User
+) -> None:
+    app = Celery(broker=broker.url("porch-flower"), set_as_current=False)
+    heard: list[str] = []
+    try:
+        assert len(app.control.ping(timeout=5.0, limit=2)) == 2
+        app.control.enable_events()
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(
+                connection, handlers={"*": lambda told: heard.append(told["type"])}
+            )
+            for _ in receiver.itercapture(limit=None, timeout=10, wakeup=True):
+                user.client.count()
+                if "task-succeeded" in heard:
+                    break
+    finally:
+        app.control.disable_events()
+        app.close()
+    assert "task-succeeded" in heard
 
 
 def test_none_is_refused_what_it_needs(house: GuardedHouse, broker: GuardedBroker) -> None:
