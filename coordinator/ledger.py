@@ -15,7 +15,6 @@ from uuid import UUID
 
 from coordinator.identity import Identified
 from coordinator.model import (
-    AdminEvent,
     Change,
     Event,
     KeyRange,
@@ -26,15 +25,24 @@ from coordinator.model import (
     Permission,
     Pipeline,
     PipelineLoad,
-    Rotation,
     Standing,
     Swept,
     Task,
     TaskFilter,
     Token,
 )
+from coordinator.requests import Rotation
 from coordinator.status import Status
-from coordinator.views import Counts, FailureGroup, Happened, Looked, Position, Runs, Scope
+from coordinator.views import (
+    AdminEvent,
+    Counts,
+    FailureGroup,
+    Happened,
+    Looked,
+    Position,
+    Runs,
+    Scope,
+)
 
 
 class Ledger(Protocol):

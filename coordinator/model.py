@@ -77,44 +77,6 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Rotation:
-    """Which token is to be replaced by one with that digest.
-
-    ``overlap``: the seconds for which the old one is still good. ``lifetime``: those of the new
-    one; None: as many as the old one was meant to have.
-    """
-
-    token_id: int
-    digest: bytes
-    overlap: int
-    lifetime: int | None = None
-
-
-AdminAction = Literal[
-    "register", "add_version", "set_policy", "issue_token", "revoke_token", "rotate_token"
-]
-
-
-@dataclass(frozen=True, slots=True)
-class AdminEvent:
-    """What an administrator did: when, with which token, from where, and to what.
-
-    ``token``: None for somebody who may write to the database. ``subject_id``: the token that was
-    issued, revoked or rotated. ``detail``: what was set.
-    """
-
-    admin_event_id: int
-    at: datetime
-    action: AdminAction
-    token_id: int | None
-    token: str | None
-    host: str | None
-    pipeline: str | None
-    subject_id: int | None
-    detail: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
     """One definition of work of one pipeline, as it stands.
 

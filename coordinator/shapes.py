@@ -10,8 +10,6 @@ from typing_extensions import TypedDict
 
 from coordinator.errors import PorchError
 from coordinator.model import (
-    AdminAction,
-    AdminEvent,
     Event,
     Foreseen,
     IdentityPolicy,
@@ -22,6 +20,7 @@ from coordinator.model import (
 )
 from coordinator.requests import Reported
 from coordinator.status import Status
+from coordinator.views import AdminAction, AdminEvent
 
 
 class ErrorShape(TypedDict):

@@ -6,8 +6,9 @@ from coordinator import access
 from coordinator.administration import check_text
 from coordinator.errors import BadRequest, UnknownTokenId
 from coordinator.lookup import Lookup
-from coordinator.model import AdminEvent, Rotation, Token
-from coordinator.requests import Caller
+from coordinator.model import Token
+from coordinator.requests import Caller, Rotation
+from coordinator.views import AdminEvent
 
 _MOST_SECONDS = 2**31 - 1
 #: Seconds for which a rotated token is still good, at least: whoever rotates its own may have to

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 
-from coordinator.model import AdminAction, AdminEvent, Origin
+from coordinator.model import Origin
+from coordinator.views import AdminAction, AdminEvent
 from db import schema
 from db.base import PostgresBase
 

@@ -12,7 +12,8 @@ from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from coordinator.errors import LedgerAway, TokenEnded, TokenExists
-from coordinator.model import Origin, Pipeline, Rotation, Token
+from coordinator.model import Origin, Pipeline, Token
+from coordinator.requests import Rotation
 from db import schema
 from db.admin_events import AdminEventLedger, note
 from db.rows import token_of

@@ -11,8 +11,8 @@ from celery import Task
 
 from coordinator import shapes
 from coordinator.errors import PorchError
-from coordinator.model import Rotation, Standing
-from coordinator.requests import Caller, Name, Policy, Search
+from coordinator.model import Standing
+from coordinator.requests import Caller, Name, Policy, Rotation, Search
 from coordinator.service import Coordinator
 from tasks import wire
 from tasks.app import app

@@ -23,9 +23,10 @@ from coordinator.errors import (
     TokenExists,
     UnknownTokenId,
 )
-from coordinator.model import AdminEvent, Rotation, Token
-from coordinator.requests import Policy, Search
+from coordinator.model import Token
+from coordinator.requests import Policy, Rotation, Search
 from coordinator.service import Coordinator
+from coordinator.views import AdminEvent
 from tests.factories import admin, caller, definitions, pipeline, submit, unique
 
 DAY = 86_400

@@ -24,7 +24,8 @@ from coordinator.gateway.v2.bodies import (
     VersionBody,
 )
 from coordinator.gateway.v2.documents import problems
-from coordinator.model import PipelineLoad, Rotation
+from coordinator.model import PipelineLoad
+from coordinator.requests import Rotation
 from coordinator.sent import SentInAddress, SentRowId
 from coordinator.shapes import PipelineShape, TokenShape
 
