@@ -1,4 +1,5 @@
-# porch: `make demo` shows it at work, `make test` checks all of it, `make faults` tries to break it.
+# porch: `make demo` shows it at work, `make test` checks all of it, `make faults` tries to break it,
+# `make bench` tells how fast it is.
 # Each starts on a fresh machine with Python 3.11 or newer: it makes .venv and installs what
 # constraints.txt pins.
 
@@ -7,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install locked lock sbom audit demo test faults lint clean
+.PHONY: install locked lock sbom audit demo test faults bench lint clean
 
 install: $(INSTALLED)
 
@@ -31,6 +32,19 @@ SEEDS ?= 20
 SECONDS ?= 35
 faults: install
 	$(BIN)/python -m tests.faults --seeds $(SEEDS) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+# How fast, beside what bounds it and what else one might take, each of which gets an environment of
+# its own: make bench ROUNDS=5 ONLY="bulk claim" CONTESTANTS="queue sql"
+ROUNDS ?= 5
+PEERS := $(patsubst benchmarks/peers/%/requirements.txt,.bench/%/.installed,$(wildcard benchmarks/peers/*/requirements.txt))
+bench: install $(PEERS)
+	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(CONTESTANTS),--contestants $(CONTESTANTS))
+
+.bench/%/.installed: benchmarks/peers/%/requirements.txt
+	$(PYTHON) -m venv .bench/$*
+	.bench/$*/bin/pip install --quiet --disable-pip-version-check --prefer-binary --requirement $<
+	touch $@
 
 lint: install
 	$(BIN)/ruff check .
@@ -74,4 +88,5 @@ audit: $(TOOLS)/uv
 			"be audited, the source of advisories cannot be reached from here."; exit 1; }
 
 clean:
-	rm -rf .venv .venv-tools sbom.json .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tools .bench sbom.json .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		.import_linter_cache

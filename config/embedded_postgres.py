@@ -19,6 +19,7 @@ import psutil
 import psycopg2
 
 from config.ports import start_on_port
+from config.postgres_settings import postgres_settings
 from config.private_files import write_private
 from config.processes import POLL_SECONDS, Child, Family, Program
 from config.server_home import data_directory, postgres_programs
@@ -31,19 +32,6 @@ _ORPHAN_SECONDS = 10.0
 _DATABASE = "porch"
 # Nothing of the caller's: PGDATA, PGOPTIONS, LD_LIBRARY_PATH or a locale would change the server.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
-
-_SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "max_connections": "200",
-    "shared_buffers": "128MB",
-    "log_destination": "stderr",
-    "logging_collector": "off",
-    "log_checkpoints": "off",
-    "log_line_prefix": "%m [%p] ",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +81,11 @@ def postgres_url(state: State) -> str:
 def _server(
     programs: Path, data: Path, log: Path, port: int, user: SystemUser | None, stage: int
 ) -> Program:
-    settings = {**_SETTINGS, "port": str(port)}
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    options = [
+        word
+        for name, value in postgres_settings(port).items()
+        for word in ("-c", f"{name}={value}")
+    ]
     return Program(
         name="postgres",
         argv=[str(programs / "postgres"), "-D", str(data), *options],

@@ -14,7 +14,7 @@ from config.logs import logging_config
 from config.ports import check_address
 from config.settings import Misconfigured, Settings
 from config.wiring import make_coordinator
-from coordinator.gateway.app import THREADS, make_gateway
+from coordinator.gateway.app import CONNECTIONS, make_gateway
 from coordinator.identity import Limits
 
 # Requests that are under way when it is told to stop have so many seconds to end.
@@ -27,7 +27,7 @@ def make_app() -> FastAPI:
     porch = make_coordinator(
         settings.required("database_url"),
         Limits(max_bytes=settings.max_input_bytes),
-        connections=THREADS,
+        connections=CONNECTIONS,
         open_reads=not settings.reads_need_token,
     )
     return make_gateway(porch)

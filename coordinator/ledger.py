@@ -1,21 +1,23 @@
 """The contract of the ledger: what must be true of every store of porch's truth.
 
 Each method is one transaction: all of it happens, and is durable when the method returns, or none
-of it. Methods may be called at the same time from many processes. When the store cannot be reached
-or gives up, a method raises LedgerAway; the caller may then repeat it with the same request_id,
-also when the first call had in fact been committed.
+of it; several may be joined. Methods may be called at the same time from many processes. When the
+store cannot be reached or gives up, a method raises LedgerAway; the caller may then repeat it with
+the same request_id, also when the first call had in fact been committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from coordinator.identity import Identified
+from coordinator.errors import AccessDenied
 from coordinator.model import (
     Change,
+    Claim,
     Event,
     KeyRange,
     LookAlikes,
@@ -25,6 +27,7 @@ from coordinator.model import (
     Permission,
     Pipeline,
     PipelineLoad,
+    Registration,
     Standing,
     Swept,
     Task,
@@ -48,17 +51,14 @@ from coordinator.views import (
 class Ledger(Protocol):
     """The store of pipelines, tokens, tasks and events."""
 
+    def joined(self) -> AbstractContextManager[None]:
+        """What this thread calls within is one transaction together, durable at the end."""
+        ...
+
     # Work -----------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        pipeline: Pipeline,
-        version: str,
-        inputs: Sequence[Identified],
-        priority: int,
-        origin: Origin,
-    ) -> list[Standing]:
-        """Register what is new, and tell how every input stands, in the order given.
+    def submit(self, registrations: Sequence[Registration]) -> list[list[Standing]]:
+        """Register what is new, and tell for each request how its inputs stand, in order.
 
         Of equal inputs, in one call or in many at once, exactly one is ``created``; a
         ``request_id`` seen before is told again which ones it created. Overlapping calls in any
@@ -66,10 +66,9 @@ class Ledger(Protocol):
         """
         ...
 
-    def claim(
-        self, pipeline: Pipeline, version: str | None, n: int, origin: Origin, job_id: str | None
-    ) -> list[Task]:
-        """Hand out up to ``n`` PENDING tasks, highest priority first, then oldest first.
+    def claim(self, claims: Sequence[Claim]) -> list[list[Task]]:
+        """Hand out for each request up to ``n`` PENDING tasks, highest priority first, then oldest
+        first; the first request is served first.
 
         No task is handed to two callers. Each handed out counts one attempt, starts its lease and
         has one event. A ``request_id`` seen before gets the tasks it got then, in the attempt it
@@ -255,8 +254,9 @@ class Ledger(Protocol):
         """
         ...
 
-    def permission(self, digest: bytes) -> Permission:
-        """What the token with this SHA-256 allows. Raises UnknownToken or RevokedToken."""
+    def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
+        """What the token with each SHA-256 allows; UnknownToken, RevokedToken or ExpiredToken:
+        nothing."""
         ...
 
     def add_token(

@@ -31,13 +31,21 @@ class Lookup:
         self.open_reads = open_reads
 
     def _enter(self, caller: Caller) -> tuple[Permission, Origin]:
-        if not caller.secret:
-            raise MissingToken(
-                "no token came with this request",
-                f"set PORCH_TOKEN; an administrator issues one: {access.issuing()}",
+        return or_raise(self._enter_all([caller])[0])
+
+    def _enter_all(self, callers: Sequence[Caller]) -> list[tuple[Permission, Origin] | PorchError]:
+        """Who each caller is, or why they may not enter; one look for all of them."""
+        digests = [_digest(caller) for caller in callers]
+        known = self.ledger.permissions({d for d in digests if isinstance(d, bytes)})
+        entered: list[tuple[Permission, Origin] | PorchError] = []
+        for caller, digest in zip(callers, digests, strict=True):
+            who = known[digest] if isinstance(digest, bytes) else digest
+            entered.append(
+                who
+                if isinstance(who, PorchError)
+                else (who, Origin(who.token_id, caller.request_id, caller.host))
             )
-        who = self.ledger.permission(access.digest(caller.secret))
-        return who, Origin(who.token_id, caller.request_id, caller.host)
+        return entered
 
     def _onlooker(self, caller: Caller) -> Permission:
         """Who wants to look: where reads are open, anybody, at all there is."""
@@ -81,6 +89,18 @@ class Lookup:
         for (position, _), fitting in zip(ranges, matches, strict=True):
             found[position] = pick_task(names[position], fitting)
         return [found[position] for position in range(len(names))]
+
+
+def _digest(caller: Caller) -> bytes | PorchError:
+    if not caller.secret:
+        return MissingToken(
+            "no token came with this request",
+            f"set PORCH_TOKEN; an administrator issues one: {access.issuing()}",
+        )
+    try:
+        return access.digest(caller.secret)
+    except PorchError as refusal:
+        return refusal
 
 
 def or_raise(answer: T | PorchError) -> T:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from coordinator.identity import Identified
 from coordinator.status import Status
 
 IdentityPolicy = Literal["version", "pipeline"]
@@ -145,6 +146,28 @@ class Origin:
     token_id: int
     request_id: UUID
     host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What one request wants registered, all of it of one version."""
+
+    pipeline: Pipeline
+    version: str
+    inputs: Sequence[Identified]
+    priority: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one request wants handed out: up to ``n`` tasks, of one version or (None) of any."""
+
+    pipeline: Pipeline
+    version: str | None
+    n: int
+    job_id: str | None
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,36 @@ class Caller:
     secret: str | None = field(repr=False)
     request_id: UUID
     host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Definitions to register: of the token's pipeline, and its only version, where left out.
+
+    ``own``: a pipeline that is not the token's is Forbidden, whether there is one or not.
+    """
+
+    caller: Caller
+    definitions: Sequence[object]
+    pipeline: str | None = None
+    version: str | None = None
+    priority: int = 0
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """A wish for up to ``n`` tasks. ``job_id``: what the caller's scheduler calls its job.
+
+    ``own``: as in Submission.
+    """
+
+    caller: Caller
+    n: int
+    pipeline: str | None = None
+    version: str | None = None
+    job_id: str | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
-"""The verbs of the work: submit, claim, report, give back, run again, cancel."""
+"""The verbs for tasks that there are: report, give back, run again, cancel."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from coordinator.errors import AttemptNeeded, BadRequest, PorchError, TooLarge
-from coordinator.identity import Identified, identified
+from coordinator.arrivals import check_amount
+from coordinator.errors import AttemptNeeded, BadRequest, PorchError
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Change, Origin, Outcome, Pipeline, Standing, Swept, Task
-from coordinator.naming import pick_version
+from coordinator.model import Change, Origin, Outcome, Pipeline, Swept, Task
+from coordinator.request_ids import new_request_id
 from coordinator.requests import Caller, Decision, Name, Report, Reported
 from coordinator.status import HELD, REPORTABLE, Status, sources
 from coordinator.verdicts import (
@@ -21,62 +21,13 @@ from coordinator.verdicts import (
     on_report,
 )
 
-#: Definitions, reports or names in one request; and tasks handed out by one claim.
-MOST_AT_ONCE = 10_000
-MOST_CLAIMED = 1_000
 #: Tasks of one kind in one round of a sweep, and seconds for which a sweep begins new rounds.
 MOST_SWEPT = 1_000
 SWEEP_SECONDS = 10.0
 
-PRIORITIES = range(-100, 101)
-
 
 class Work(Lookup):
-    """What wrappers and batch scripts do with tasks, each with a token of their pipeline."""
-
-    def submit(
-        self,
-        caller: Caller,
-        definitions: Sequence[object],
-        *,
-        pipeline: str | None = None,
-        version: str | None = None,
-        priority: int = 0,
-    ) -> list[Standing | PorchError]:
-        """Register the definitions that are new; how each stands, or why it was refused, in order.
-
-        One bad definition does not keep the others out.
-        """
-        who, origin = self._enter(caller)
-        target = self._own(who, pipeline)
-        chosen = pick_version(target, version)
-        _check_amount(len(definitions))
-        if priority not in PRIORITIES:
-            raise BadRequest(f"priority {priority} is not within -100 and 100", "the default is 0")
-        answers = [identified(definition, self.limits) for definition in definitions]
-        good = [answer for answer in answers if isinstance(answer, Identified)]
-        standings = iter(self.ledger.submit(target, chosen, good, priority, origin) if good else ())
-        return [next(standings) if isinstance(a, Identified) else a for a in answers]
-
-    def claim(
-        self,
-        caller: Caller,
-        n: int,
-        *,
-        pipeline: str | None = None,
-        version: str | None = None,
-        job_id: str | None = None,
-    ) -> list[Task]:
-        """Hand out up to ``n`` PENDING tasks; the same ``request_id`` gets the same tasks again.
-
-        ``job_id``: what the caller's scheduler calls the job that claims.
-        """
-        who, origin = self._enter(caller)
-        target = self._own(who, pipeline)
-        if not 1 <= n <= MOST_CLAIMED:
-            raise BadRequest(f"cannot claim {n} tasks at once", f"ask for 1 to {MOST_CLAIMED:,}")
-        chosen = None if version is None else pick_version(target, version)
-        return self.ledger.claim(target, chosen, n, origin, job_id)
+    """What batch scripts and operators do with tasks, each with a token of their pipeline."""
 
     def update(
         self, caller: Caller, reports: Sequence[Report], *, pipeline: str | None = None
@@ -84,7 +35,7 @@ class Work(Lookup):
         """Record what holders report: RUNNING, DONE or FAILED; each verdict in order."""
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
-        _check_amount(len(reports))
+        check_amount(len(reports))
         found = self._held(target, [report.name for report in reports])
         wanted: list[tuple[Task, Change] | PorchError] = []
         for report, task in zip(reports, found, strict=True):
@@ -102,7 +53,7 @@ class Work(Lookup):
         """Say that the holder of each task is alive: extends its lease."""
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
-        _check_amount(len(names))
+        check_amount(len(names))
         found = self._held(target, names)
         held = [
             (task.task_id, name.attempt)
@@ -126,7 +77,7 @@ class Work(Lookup):
         """Give back claimed tasks: they are PENDING again."""
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
-        _check_amount(len(names))
+        check_amount(len(names))
         text = clean_message(message)
         wanted = [
             (task, Change(task.task_id, Status.PENDING, HELD, name.attempt, text))
@@ -209,9 +160,9 @@ class Work(Lookup):
         round is a request of its own, also where the message that asked comes again.
         """
         until = time.monotonic() + SWEEP_SECONDS
-        swept = self.ledger.sweep(uuid4(), most)
+        swept = self.ledger.sweep(new_request_id(), most)
         while swept.more and time.monotonic() < until:
-            swept += self.ledger.sweep(uuid4(), most)
+            swept += self.ledger.sweep(new_request_id(), most)
         return swept
 
     def _held(self, target: Pipeline, names: Sequence[Name]) -> list[Task | PorchError]:
@@ -249,7 +200,7 @@ class Work(Lookup):
     ) -> list[Reported | PorchError]:
         who, origin = self._enter(caller)
         target = self._own(who, pipeline)
-        _check_amount(len(decisions))
+        check_amount(len(decisions))
         text = clean_message(reason)
         wanted: list[tuple[Task, Change] | PorchError] = []
         found = self._find(target, [decision.name for decision in decisions])
@@ -263,11 +214,6 @@ class Work(Lookup):
             change = Change(task.task_id, to, allowed, seen.attempt, text, of_holder=False)
             wanted.append((task, change))
         return self._judged(wanted, origin, on_decision)
-
-
-def _check_amount(n: int) -> None:
-    if n > MOST_AT_ONCE:
-        raise TooLarge(f"{n:,} in one request", f"send at most {MOST_AT_ONCE:,} at once")
 
 
 def _attempt_needed(task: Task) -> AttemptNeeded:

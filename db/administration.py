@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hmac import compare_digest
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import Row, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from coordinator import access
-from coordinator.errors import ExpiredToken, RevokedToken, TooSlow, UnknownToken
+from coordinator.errors import (
+    AccessDenied,
+    ExpiredToken,
+    RevokedToken,
+    TooSlow,
+    UnknownToken,
+)
 from coordinator.model import Origin, Permission, Pipeline, PipelineLoad
 from coordinator.status import Status
 from db import questions, schema
@@ -146,31 +152,40 @@ class AdministrationLedger(TokenLedger):
                 "choose the identity policy while a pipeline has few tasks, or register it anew",
             ) from slow
 
-    def permission(self, digest: bytes) -> Permission:
-        rows = self._read(questions.PERMISSION, digest=digest)
-        # The index found it by equality, which tells an attacker nothing about a secret that is
-        # hashed first; the comparison that decides takes the same time for every digest all the
-        # same.
-        if not rows or not compare_digest(bytes(rows[0].digest), digest):
-            raise UnknownToken(
-                "no such token was issued here",
-                "check PORCH_TOKEN, and that PORCH_BROKER_URL is the porch that issued it",
-            )
-        row = rows[0]
-        if row.revoked_at is not None:
-            raise RevokedToken(
-                f'the token "{row.description}" was revoked on {row.revoked_at:%Y-%m-%d %H:%M %Z}',
-                "ask an administrator of porch for a new one",
-            )
-        if row.expired:
-            raise ExpiredToken(
-                f'the token "{row.description}" expired on {row.expires_at:%Y-%m-%d %H:%M %Z}',
-                f"ask an administrator of porch for a new one: {access.issuing(row.name)}",
-            )
-        if row.use_unnoted:
-            self._note_use([row.token_id])
-        pipeline = None if row.pipeline_id is None else pipeline_of(row)
-        return Permission(row.token_id, row.description, pipeline)
+    def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
+        rows = self._read(questions.PERMISSION, digests=list(digests)) if digests else []
+        found = {bytes(row.digest): row for row in rows}
+        allowed = {digest: _allowed(digest, found.get(digest)) for digest in digests}
+        unnoted = [
+            row.token_id
+            for digest, row in found.items()
+            if row.use_unnoted and isinstance(allowed[digest], Permission)
+        ]
+        if unnoted:
+            self._note_use(unnoted)
+        return allowed
+
+
+def _allowed(digest: bytes, row: Row[Any] | None) -> Permission | AccessDenied:
+    # The index found it by equality, which tells an attacker nothing about a secret that is hashed
+    # first; the comparison that decides takes the same time for every digest all the same.
+    if row is None or not compare_digest(bytes(row.digest), digest):
+        return UnknownToken(
+            "no such token was issued here",
+            "check PORCH_TOKEN, and that PORCH_BROKER_URL is the porch that issued it",
+        )
+    if row.revoked_at is not None:
+        return RevokedToken(
+            f'the token "{row.description}" was revoked on {row.revoked_at:%Y-%m-%d %H:%M %Z}',
+            "ask an administrator of porch for a new one",
+        )
+    if row.expired:
+        return ExpiredToken(
+            f'the token "{row.description}" expired on {row.expires_at:%Y-%m-%d %H:%M %Z}',
+            f"ask an administrator of porch for a new one: {access.issuing(row.name)}",
+        )
+    pipeline = None if row.pipeline_id is None else pipeline_of(row)
+    return Permission(row.token_id, row.description, pipeline)
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,17 @@ class PostgresBase:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._bounded = engine.execution_options(**{BOUNDED: True})
+        self._joined = _Joined()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """See ``coordinator.ledger``: what is called within is one transaction, and bounded."""
+        with self._transaction() as connection:
+            self._joined.connection = connection
+            try:
+                yield
+            finally:
+                self._joined.connection = None
 
     @contextmanager
     def _transaction(self, *, bounded: bool = True) -> Iterator[Connection]:
@@ -26,6 +38,9 @@ class PostgresBase:
 
         ``bounded``: it touches a number of rows that has nothing to do with how many there are.
         """
+        if self._joined.connection is not None:
+            yield self._joined.connection
+            return
         engine = self._bounded if bounded else self.engine
         with translated(bounded=bounded), engine.begin() as connection:
             yield connection
@@ -34,3 +49,9 @@ class PostgresBase:
         """The rows of one statement that changes nothing."""
         with self._transaction(bounded=False) as connection:
             return list(connection.execute(statement, values))
+
+
+class _Joined(threading.local):
+    """The transaction that a thread has open for several methods."""
+
+    connection: Connection | None = None

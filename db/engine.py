@@ -18,6 +18,14 @@ LOCK_TIMEOUT_MS = 4_000
 #: table was small would read all of it for each row, however large it has become.
 BOUNDED = "porch_bounded"
 
+_BOUNDS = (
+    f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
+    f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+)
+_NO_SEQSCAN = "SET LOCAL enable_seqscan = off; "
+#: Marks a connection whose transaction has had no statement yet.
+_BEGUN = "porch_begun"
+
 # Bounds what a peer that has silently gone may cost: 3 s to connect, 10 s for lost packets.
 _CONNECT = {
     "connect_timeout": 3,
@@ -40,13 +48,23 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
     )
 
     @event.listens_for(engine, "begin")
-    def bound_statements(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        connection.exec_driver_sql(
-            f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
-            f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
-            + ("; SET LOCAL enable_seqscan = off" if options.get(BOUNDED) else "")
-        )
+    def begun(connection: Connection) -> None:
+        connection.info[_BEGUN] = True
+
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def bound_statements(
+        connection: Connection,
+        cursor: object,
+        statement: str,
+        parameters: object,
+        context: object,
+        executemany: bool,
+    ) -> tuple[str, object]:
+        # Together with the first statement of the transaction: it spares a round trip.
+        if connection.info.pop(_BEGUN, False):
+            bounded = connection.get_execution_options().get(BOUNDED)
+            statement = f"{_BOUNDS}{_NO_SEQSCAN if bounded else ''}{statement}"
+        return statement, parameters
 
     owner = weakref.ref(engine)
 

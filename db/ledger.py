@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from db.administration import AdministrationLedger
+from db.arrivals import ArrivalsLedger
 from db.looking import LookingLedger
 from db.overview import OverviewLedger
 from db.sweeping import SweepingLedger
@@ -11,6 +12,7 @@ from db.work import WorkLedger
 
 
 class PostgresLedger(
+    ArrivalsLedger,
     WorkLedger,
     TakingLedger,
     SweepingLedger,

@@ -67,7 +67,7 @@ LOOK_ALIKES = text(
     """
 )
 
-#: A token with its pipeline and the versions of that, in one round trip.
+#: Tokens, each with its pipeline and the versions of that, in one round trip.
 PERMISSION = text(
     """
     SELECT k.token_id, k.digest, k.description, k.revoked_at, k.expires_at, p.*,
@@ -76,7 +76,7 @@ PERMISSION = text(
         ARRAY(SELECT v.version FROM porch.version v WHERE v.pipeline_id = p.pipeline_id
               ORDER BY v.created_at, v.version) AS versions
     FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)
-    WHERE k.digest = :digest
+    WHERE k.digest = ANY (CAST(:digests AS bytea[]))
     """
 )
 

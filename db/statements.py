@@ -1,7 +1,7 @@
 """The statements in which races are decided, each written so that PostgreSQL decides them.
 
-Task rows are locked in the order of task_id, and keys are inserted in the order of the key, so that
-overlapping batches queue behind each other instead of deadlocking.
+Task rows are locked in the order of task_id, so that overlapping batches queue behind each other
+instead of deadlocking.
 """
 
 from __future__ import annotations
@@ -43,117 +43,6 @@ _IS_LATE = """
                 SELECT FROM porch.event e
                 WHERE e.task_id = j.task_id AND e.refused AND e.attempt = j.attempt
                     AND e.to_status = j.to_status AND e.at > now() - interval '1 hour')"""
-
-#: Registers what is new and notes its first event. One statement, so that no task is without one.
-#: ON CONFLICT DO NOTHING settles equal keys within the batch and between batches; the sort keeps
-#: batches that overlap in different orders from deadlocking, while the numbers are drawn before it,
-#: so that the claim queue has the order of the submission. FOR KEY SHARE on the pipeline makes a
-#: change of the identity policy wait for us, or us for it, so that the scope is always right.
-SUBMIT = text(
-    """
-    WITH target AS MATERIALIZED (
-        SELECT CASE identity WHEN 'version' THEN CAST(:version AS text) ELSE '' END AS scope
-        FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR KEY SHARE
-    ), given AS MATERIALIZED (
-        SELECT nextval('porch.task_task_id_seq') AS task_id, task_input_id, task_input
-        FROM unnest(CAST(:keys AS bytea[]), CAST(:inputs AS json[]))
-            AS g (task_input_id, task_input)
-    ), fresh AS (
-        INSERT INTO porch.task
-            (task_id, pipeline_id, version, scope, task_input_id, task_input, priority)
-        OVERRIDING SYSTEM VALUE
-        SELECT given.task_id, :pipeline_id, CAST(:version AS text), target.scope,
-            given.task_input_id, given.task_input, :priority
-        FROM target CROSS JOIN given
-        ORDER BY given.task_input_id
-        ON CONFLICT ON CONSTRAINT task_once_key DO NOTHING
-        RETURNING task_id, task_input_id
-    ), noted AS (
-        INSERT INTO porch.event (task_id, to_status, attempt, token_id, request_id, host)
-        SELECT task_id, 'PENDING', 0, CAST(:token_id AS bigint),
-            CAST(:request_id AS uuid), CAST(:host AS text)
-        FROM fresh ORDER BY task_id
-    )
-    SELECT task_input_id FROM fresh
-    """
-)
-
-#: How definitions stand that SUBMIT found known: a statement of its own, since what a concurrent
-#: transaction has just committed is visible only to a later snapshot than the one that met it.
-#: At most one scope is live in a pipeline, so the one that fits is "" or the version. A message
-#: that comes again, since the worker died with its answer, is told what it has created.
-STANDING = text(
-    """
-    SELECT t.task_input_id, t.status, EXISTS (
-        SELECT FROM porch.event e
-        WHERE e.task_id = t.task_id AND e.request_id = CAST(:request_id AS uuid)
-            AND e.to_status = 'PENDING' AND NOT e.refused AND e.from_status IS NULL
-    ) AS ours
-    FROM porch.task t JOIN unnest(CAST(:keys AS bytea[])) AS g (task_input_id)
-        USING (task_input_id)
-    WHERE t.pipeline_id = :pipeline_id AND t.scope IN ('', :version)
-    """
-)
-
-#: Hands out PENDING tasks. The claim row comes first: of several messages with one request_id,
-#: the others wait on its key, insert nothing, and so claim nothing (see CLAIMED_BEFORE). SKIP
-#: LOCKED lets claimers pass each other; the lock is taken in a CTE of its own, MATERIALIZED,
-#: because a planner that inlines it may run the LIMIT more than once and claim too much. FOR KEY
-#: SHARE on the pipeline is what the foreign key of the claim takes anyway, but at the end: taken
-#: first, a change of the identity policy, which locks the pipeline and then its tasks, cannot
-#: deadlock with us.
-CLAIM = text(
-    """
-    WITH target AS MATERIALIZED (
-        SELECT pipeline_id, lease_seconds FROM porch.pipeline
-        WHERE pipeline_id = :pipeline_id FOR KEY SHARE
-    ), asked AS MATERIALIZED (
-        INSERT INTO porch.claim (pipeline_id, request_id)
-        SELECT pipeline_id, CAST(:request_id AS uuid) FROM target
-        ON CONFLICT ON CONSTRAINT claim_pkey DO NOTHING
-        RETURNING request_id
-    ), due AS MATERIALIZED (
-        SELECT task_id FROM porch.task
-        WHERE pipeline_id = :pipeline_id AND status = 'PENDING'
-            AND (CAST(:version AS text) IS NULL OR version = :version)
-            AND EXISTS (SELECT FROM asked)
-        ORDER BY priority DESC, task_id
-        LIMIT :n
-        FOR NO KEY UPDATE SKIP LOCKED
-    ), claimed AS (
-        UPDATE porch.task AS t
-        SET status = 'CLAIMED', attempt = t.attempt + 1, updated_at = now(),
-            lease_until = now() + make_interval(secs => target.lease_seconds),
-            job_id = CAST(:job_id AS text)
-        FROM due, target
-        WHERE t.task_id = due.task_id
-        RETURNING t.*, target.lease_seconds
-    ), noted AS (
-        INSERT INTO porch.event
-            (task_id, from_status, to_status, attempt, token_id, request_id, host, job_id)
-        SELECT task_id, 'PENDING', 'CLAIMED', attempt, CAST(:token_id AS bigint),
-            CAST(:request_id AS uuid), CAST(:host AS text), job_id
-        FROM claimed
-    )
-    SELECT asked.request_id AS asked, claimed.*
-    FROM asked LEFT JOIN claimed ON true
-    ORDER BY claimed.priority DESC, claimed.task_id
-    """
-)
-
-#: What a request_id was handed before, in the attempt it was handed, as CLAIM would have told it.
-CLAIMED_BEFORE = text(
-    """
-    SELECT t.task_id, t.version, t.task_input_id, t.task_input, 'CLAIMED' AS status, e.attempt,
-        t.priority, t.created_at, e.at AS updated_at, e.job_id,
-        CASE WHEN t.attempt = e.attempt THEN t.lease_until END AS lease_until,
-        CAST(NULL AS timestamptz) AS retry_at, p.lease_seconds
-    FROM porch.event e JOIN porch.task t USING (task_id) JOIN porch.pipeline p USING (pipeline_id)
-    WHERE e.request_id = :request_id AND e.to_status = 'CLAIMED'
-        AND t.pipeline_id = :pipeline_id
-    ORDER BY t.priority DESC, t.task_id
-    """
-)
 
 #: Notes a claim as carried out, so that its message, still under way, is handed nothing.
 CLOSE_CLAIM = text(

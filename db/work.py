@@ -3,78 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from coordinator.errors import InternalError
-from coordinator.identity import Identified
-from coordinator.model import Change, Origin, Outcome, Pipeline, Standing, Task
+from coordinator.model import Change, Origin, Outcome, Pipeline
 from coordinator.status import Status
 from db import statements
 from db.base import PostgresBase
-from db.rows import task_of
 
 
 class WorkLedger(PostgresBase):
-    """Submit, claim, change, heartbeat: see ``coordinator.ledger`` for what each promises."""
-
-    def submit(
-        self,
-        pipeline: Pipeline,
-        version: str,
-        inputs: Sequence[Identified],
-        priority: int,
-        origin: Origin,
-    ) -> list[Standing]:
-        distinct: dict[bytes, str] = {}
-        for given in inputs:
-            distinct.setdefault(given.key, given.text)
-        values = {
-            "pipeline_id": pipeline.pipeline_id,
-            "version": version,
-            "keys": list(distinct),
-            "inputs": list(distinct.values()),
-            "priority": priority,
-            **_origin(origin),
-        }
-        with self._transaction() as connection:
-            created = {bytes(key) for (key,) in connection.execute(statements.SUBMIT, values)}
-            known = [key for key in distinct if key not in created]
-            standing = dict.fromkeys(created, Status.PENDING)
-            if known:
-                for row in connection.execute(statements.STANDING, {**values, "keys": known}):
-                    key = bytes(row.task_input_id)
-                    standing[key] = Status(row.status)
-                    if row.ours:
-                        created.add(key)
-        answers = []
-        for given in inputs:  # of equal ones, the first is the one that was created
-            answers.append(Standing(given.key, standing[given.key], given.key in created))
-            created.discard(given.key)
-        return answers
-
-    def claim(
-        self, pipeline: Pipeline, version: str | None, n: int, origin: Origin, job_id: str | None
-    ) -> list[Task]:
-        values = {
-            "pipeline_id": pipeline.pipeline_id,
-            "version": version,
-            "n": n,
-            "job_id": job_id,
-            **_origin(origin),
-        }
-        with self._transaction() as connection:
-            rows = list(connection.execute(statements.CLAIM, values))
-            if not rows:  # this request_id has been carried out before
-                rows = list(connection.execute(statements.CLAIMED_BEFORE, values))
-        return [
-            replace(task_of(row, pipeline.name), lease=row.lease_seconds)
-            for row in rows
-            if row.task_id is not None
-        ]
+    """Close a claim, change, heartbeat: see ``coordinator.ledger`` for what each promises."""
 
     def close_claim(self, pipeline: Pipeline, origin: Origin, claim: UUID) -> list[tuple[int, int]]:
         values = {"pipeline_id": pipeline.pipeline_id, "claim": str(claim)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from celery import Task
@@ -34,52 +35,100 @@ R = TypeVar("R", bound=Request)
 
 #: What a verb answers: the data of the reply, and the sentence for logs.
 Answer = tuple[dict[str, Any], str]
+#: What is asked, by whom.
+Asked = Sequence[tuple[Caller, R]]
 
 
-def answer(
-    task: Task, text: object, shape: type[R], verb: Callable[[Coordinator, Caller, R], Answer]
-) -> Reply:
-    """The reply to one request: ``verb``'s answer, or the error as data.
+@dataclass(frozen=True, slots=True)
+class Verb(Generic[R]):
+    """A verb as the queue knows it: ``carry_out`` answers several requests, each by itself."""
 
-    Raises Reject, which puts the message back into its queue, when PostgreSQL stays away.
+    name: str
+    shape: type[R]
+    carry_out: Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it came: its id, the token that came with it, and its text."""
+
+    request_id: str
+    secret: object
+    text: object
+
+
+def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
+    """The reply to each request: the verb's answer, or the error as data.
+
+    Raises Reject, which puts what ``task`` came with back into its queue, when PostgreSQL stays
+    away.
     """
     began = time.monotonic()
-    pipeline = "-"
+    requests = [_parsed(one, verb.shape) for one in sent]
+    told = iter(_replies(task, [r for r in requests if not isinstance(r, PorchError)], verb))
+    replies = [refusal(r) if isinstance(r, PorchError) else next(told) for r in requests]
+    taken = (time.monotonic() - began) * 1000
+    for one, request, reply in zip(sent, requests, replies, strict=True):
+        pipeline = None if isinstance(request, PorchError) else request[1].pipeline
+        # A sweep that had nothing to do has nothing to say, every two seconds.
+        logger.log(
+            logging.INFO if reply.sentence else logging.DEBUG,
+            "%s %s pipeline=%s %s ms=%.1f",
+            verb.name,
+            one.request_id,
+            pipeline or "-",
+            reply,
+            taken,
+        )
+    return replies
+
+
+def _parsed(sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
     try:
-        request = parse(text, shape)
-        pipeline = request.pipeline or "-"
-        caller = Caller(_secret(task), UUID(task.request.id), request.host)
-        data, sentence = _patiently(task, lambda: verb(coordinator(), caller, request))
-        reply = Reply({"ok": data}, sentence)
+        request: R = parse(sent.text, shape)
+    except PorchError as error:
+        return error
+    secret = sent.secret if isinstance(sent.secret, str) else None
+    return Caller(secret, UUID(sent.request_id), request.host), request
+
+
+def _replies(task: Task, asked: Asked[R], verb: Verb[R]) -> list[Reply]:
+    ids = [str(caller.request_id) for caller, _ in asked]
+    try:
+        answers = _patiently(task, ids, lambda: verb.carry_out(coordinator(), asked))
     except LedgerAway as away:
-        logger.warning("%s %s put back: %s", task.name, task.request.id, away.message)
+        logger.warning("%s %s put back: %s", verb.name, " ".join(ids), away.message)
         raise Reject(away, requeue=True) from away
     except PorchError as error:
-        reply = refusal(error)
+        return [refusal(error) for _ in asked]
     except Exception:
-        logger.exception("%s %s failed: a defect of porch", task.name, task.request.id)
-        reply = refusal(
-            InternalError(
-                "the coordinator failed on this request",
-                f"tell the operator of porch: its log has the details of {task.request.id}",
-            )
-        )
-    taken = (time.monotonic() - began) * 1000
-    # A sweep that had nothing to do has nothing to say, every two seconds.
-    level = logging.INFO if reply.sentence else logging.DEBUG
-    logger.log(
-        level, "%s %s pipeline=%s %s ms=%.1f", task.name, task.request.id, pipeline, reply, taken
+        if len(asked) > 1:  # whose fault it is shows when each is alone
+            return [reply for one in asked for reply in _replies(task, [one], verb)]
+        logger.exception("%s %s failed: a defect of porch", verb.name, *ids)
+        return [refusal(_defect(request_id)) for request_id in ids]
+    return [
+        refusal(one) if isinstance(one, PorchError) else Reply({"ok": one[0]}, one[1])
+        for one in answers
+    ]
+
+
+def _defect(request_id: str) -> InternalError:
+    return InternalError(
+        "the coordinator failed on this request",
+        f"tell the operator of porch: its log has the details of {request_id}",
     )
-    return reply
 
 
-def _patiently(task: Task, call: Callable[[], Answer]) -> Answer:
-    """Try until PostgreSQL answers, for PATIENCE seconds; the client is told why it waits."""
+def _patiently(
+    task: Task, ids: Sequence[str], call: Callable[[], Sequence[Answer | PorchError]]
+) -> Sequence[Answer | PorchError]:
+    """Try until PostgreSQL answers, for PATIENCE seconds; the clients are told why they wait."""
 
     def tell(state: RetryCallState) -> None:
         if state.attempt_number == 2:  # the first failure may be a connection gone stale
             try:
-                task.update_state(state=DATABASE_AWAY, meta=None)
+                for request_id in ids:
+                    task.update_state(request_id, state=DATABASE_AWAY, meta=None)
             except Exception as error:  # noqa: BLE001 (the broker may be away too)
                 # A courtesy: whether it succeeds has nothing to do with the answer.
                 logger.warning("cannot tell that PostgreSQL is away: %s", error)
@@ -94,8 +143,3 @@ def _patiently(task: Task, call: Callable[[], Answer]) -> Answer:
         with attempt:
             return call()
     raise AssertionError("unreachable: Retrying returns or raises")
-
-
-def _secret(task: Task) -> str | None:
-    secret = task.request.get("porch_token")
-    return secret if isinstance(secret, str) else None

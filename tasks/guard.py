@@ -16,6 +16,7 @@ from celery.worker import consumer
 
 from config.wiring import QUEUES
 from coordinator.errors import BadRequest, PorchError, TooLarge
+from tasks.together import TOGETHER, Gatherer
 from tasks.wire import MOST_CHARACTERS, refusal
 
 logger = logging.getLogger("porch")
@@ -48,15 +49,18 @@ class Consumer(consumer.Consumer):
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
         """What is called with each message."""
         accept = super().create_task_handler(*args, **options)
+        known = self.app.tasks.keys() - {TOGETHER}
+        # Anew for each connection: what was gathered over an old one comes again.
+        gatherer = Gatherer(self, accept)
 
         def on_message(message: Any) -> Any:
             try:
-                refuse_unwanted(message, self.app.tasks)
+                refuse_unwanted(message, known)
             except PorchError as error:
                 self._answer(message, error)
                 message.ack_log_error(logger, self.connection_errors)
                 return None
-            return accept(message)
+            return None if gatherer.takes(message) else accept(message)
 
         return on_message
 

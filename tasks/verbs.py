@@ -9,57 +9,91 @@ from typing import Any, TypeVar
 
 from celery import Task
 
-from coordinator import shapes
+from coordinator import model, shapes
 from coordinator.errors import PorchError
 from coordinator.model import Standing
-from coordinator.requests import Caller, Name, Policy, Rotation, Search
+from coordinator.requests import Caller, Claiming, Name, Policy, Rotation, Search, Submission
 from coordinator.service import Coordinator
 from tasks import wire
 from tasks.app import app
-from tasks.door import Answer, answer
-from tasks.wire import Reply
+from tasks.door import Answer, Asked, Sent, Verb, answer
+from tasks.results import store_all
+from tasks.together import TOGETHER
 
 R = TypeVar("R", bound=wire.Request)
-Verb = Callable[[Coordinator, Caller, R], Answer]
+Single = Callable[[Coordinator, Caller, R], Answer]
+Crowd = Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError]]
+
+#: The verbs that answer several requests in one transaction.
+_CROWD: dict[str, Verb[Any]] = {}
 
 
-def door(name: str, shape: type[R]) -> Callable[[Verb[R]], Task]:
+def door(name: str, shape: type[R]) -> Callable[[Single[R]], Task]:
     """Register a verb as the Celery task ``porch.<name>`` that takes requests of ``shape``."""
 
-    def register(verb: Verb[R]) -> Task:
-        def run(task: Task, text: object) -> Reply:
-            return answer(task, text, shape, verb)
+    def register(single: Single[R]) -> Task:
+        def carry_out(porch: Coordinator, asked: Asked[R]) -> list[Answer]:
+            return [single(porch, caller, request) for caller, request in asked]
 
-        return app.task(run, bind=True, name=f"porch.{name}", typing=False)
+        return _registered(Verb(f"porch.{name}", shape, carry_out))
 
     return register
+
+
+def crowd(name: str, shape: type[R]) -> Callable[[Crowd[R]], Task]:
+    """As ``door``, for a verb that can answer several requests at once."""
+
+    def register(carry_out: Crowd[R]) -> Task:
+        verb = Verb(f"porch.{name}", shape, carry_out)
+        _CROWD[verb.name] = verb
+        return _registered(verb)
+
+    return register
+
+
+def _registered(verb: Verb[R]) -> Task:
+    def run(task: Task, text: object) -> wire.Reply:
+        sent = Sent(task.request.id, task.request.get("porch_token"), text)
+        return answer(task, [sent], verb)[0]
+
+    return app.task(run, bind=True, name=verb.name, typing=False)
+
+
+# A child that is killed for taking too long gives back what it had: see ``together``.
+@app.task(bind=True, name=TOGETHER, ignore_result=True, acks_on_failure_or_timeout=False)
+def together(task: Task, name: str, requests: Sequence[tuple[str, object, object]]) -> None:
+    """Answer several requests of one verb, which the worker has gathered."""
+    replies = answer(task, [Sent(*request) for request in requests], _CROWD[name])
+    ids = [request_id for request_id, _, _ in requests]
+    store_all(app.backend, list(zip(ids, replies, strict=True)))
 
 
 # Work ---------------------------------------------------------------------------------------
 
 
-@door("submit", wire.SubmitRequest)
-def submit(porch: Coordinator, caller: Caller, asked: wire.SubmitRequest) -> Answer:
+@crowd("submit", wire.SubmitRequest)
+def submit(porch: Coordinator, asked: Asked[wire.SubmitRequest]) -> list[Answer | PorchError]:
     """Register definitions."""
-    answers = porch.submit(
-        caller,
-        asked.definitions,
-        pipeline=asked.pipeline,
-        version=asked.version,
-        priority=asked.priority,
-    )
-    results = [shapes.standing(answer) for answer in answers]
-    new = sum(isinstance(a, Standing) and a.created for a in answers)
-    return {"results": results}, f"n={len(results)} new={new} refused={_refused(answers)}"
+    submissions = [
+        Submission(caller, one.definitions, one.pipeline, one.version, one.priority)
+        for caller, one in asked
+    ]
+    return [
+        one if isinstance(one, PorchError) else _submitted(one.answers)
+        for one in porch.submit_all(submissions)
+    ]
 
 
-@door("claim", wire.ClaimRequest)
-def claim(porch: Coordinator, caller: Caller, asked: wire.ClaimRequest) -> Answer:
+@crowd("claim", wire.ClaimRequest)
+def claim(porch: Coordinator, asked: Asked[wire.ClaimRequest]) -> list[Answer | PorchError]:
     """Hand out PENDING tasks."""
-    tasks = porch.claim(
-        caller, asked.n, pipeline=asked.pipeline, version=asked.version, job_id=asked.job_id
-    )
-    return {"tasks": [shapes.task(t) for t in tasks]}, f"n={asked.n} claimed={len(tasks)}"
+    wishes = [
+        Claiming(caller, one.n, one.pipeline, one.version, one.job_id) for caller, one in asked
+    ]
+    return [
+        handed if isinstance(handed, PorchError) else _claimed(wish.n, handed.tasks)
+        for wish, handed in zip(wishes, porch.claim_all(wishes), strict=True)
+    ]
 
 
 @door("update", wire.UpdateRequest)
@@ -239,6 +273,16 @@ def _search(asked: wire.CountRequest) -> Search:
         asked.message,
         asked.stale,
     )
+
+
+def _submitted(answers: Sequence[Standing | PorchError]) -> Answer:
+    results = [shapes.standing(answer) for answer in answers]
+    new = sum(isinstance(a, Standing) and a.created for a in answers)
+    return {"results": results}, f"n={len(results)} new={new} refused={_refused(answers)}"
+
+
+def _claimed(n: int, tasks: Sequence[model.Task]) -> Answer:
+    return {"tasks": [shapes.task(task) for task in tasks]}, f"n={n} claimed={len(tasks)}"
 
 
 def _reported(answers: Sequence[Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -14,9 +15,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from coordinator.errors import PorchError, UnknownToken
-from coordinator.gateway import guessing, health, problems
+from coordinator.gateway import crowd, guessing, health, problems
+from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import SecurityHeaders
 from coordinator.gateway.heads import HeadAsGet
+from coordinator.gateway.lane import Lane
 from coordinator.gateway.pages import render, routes
 from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.gateway.sizes import BoundedBodies
@@ -24,9 +27,10 @@ from coordinator.gateway.v1 import pipelines, tasks, versions
 from coordinator.gateway.v2 import router as v2
 from coordinator.service import Coordinator
 
-#: Requests that one process carries out at a time; more of them wait their turn. The ledger needs
-#: as many connections.
+#: Requests that one process carries out at a time, beside a crowd's; more of them wait their turn.
 THREADS = 16
+#: Connections that the ledger of one process needs.
+CONNECTIONS = THREADS + crowd.CONNECTIONS
 
 
 def make_gateway(porch: Coordinator) -> FastAPI:
@@ -47,6 +51,11 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(WithoutTrailingSlash)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(
+        Lane,
+        crowd=lambda: app.state.crowd,
+        paths={"/tasks": tasks.created, "/tasks/claim": tasks.claimed},
+    )
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(UnknownToken)(guessing.on_unknown_token)
     app.exception_handler(HTTPException)(problems.on_http_error)
@@ -56,6 +65,11 @@ def make_gateway(porch: Coordinator) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.crowd = Crowd(app.state.porch)
+    # What there is by now stays: the collector need not walk through it again and again.
+    gc.collect()
+    gc.freeze()
     yield
+    app.state.crowd.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from typing import Annotated
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPBearer
 
 from coordinator import access
 from coordinator.errors import MissingToken, UnknownToken
+from coordinator.request_ids import new_request_id
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 
@@ -54,7 +55,7 @@ async def writer(
 async def reader(request: Request) -> Caller:
     """Who looks: anybody, unless this porch is set to require a token for that too."""
     secret = None if request.app.state.porch.open_reads else secret_of(request)
-    return _caller(request, secret, uuid4())
+    return _caller(request, secret, new_request_id())
 
 
 Porch = Annotated[Coordinator, Depends(coordinator)]
@@ -81,6 +82,11 @@ def secret_of(request: Request) -> str:
     header = request.headers.get("authorization")
     if header is None:
         raise MissingToken("no token came with this request", "send: Authorization: Bearer TOKEN")
+    return bearer(header)
+
+
+def bearer(header: str) -> str:
+    """The token in an Authorization header. Raises UnknownToken."""
     sent = _BEARER.match(header)
     if sent is None:
         raise UnknownToken(
@@ -97,6 +103,6 @@ def _request_id(request: Request, secret: str, key: str | None) -> UUID:
     draft-ietf-httpapi-idempotency-key-header-07.)
     """
     if key is None:
-        return uuid4()
+        return new_request_id()
     owner = sha256(secret.encode()).hexdigest()
     return uuid5(_SPACE, f"{owner} {request.method} {request.url.path} {key}")

@@ -127,3 +127,10 @@ def test_the_real_sheet_is_registered_once(user: User, sra: Path, key: str, coun
         rows = [[(name, row[name]) for name in key.split(",")] for row in csv.DictReader(file)]
     expected = [key_of({name: cell for name, cell in row if cell}) for row in rows]
     assert [line["task_input_id"] for line in json_lines(first.stdout)] == expected
+
+
+def test_one_definition_is_submitted_without_the_libraries_of_the_server(user: User) -> None:
+    done = user.porch("submit", "-", input='{"a": 1}', env={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "porch_client.over_redis" in imported
+    assert not imported & {"celery", "kombu", "redis", "rich", "asyncio", "ssl"}

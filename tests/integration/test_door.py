@@ -1,4 +1,4 @@
-"""How a verb is answered while PostgreSQL is away, and the broker with it."""
+"""How a verb is answered where PostgreSQL is away, and the broker with it, or porch is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coordinator.errors import LedgerAway
 from tasks.door import _patiently
 
 class Task:
-    def update_state(self, **_):
+    def update_state(self, *_, **__):
         told.append(1)
         raise ConnectionError("the broker is away")
 
@@ -20,19 +20,53 @@ def call():
     calls.append(1)
     if len(calls) < 4:
         raise LedgerAway("PostgreSQL is away")
-    return {}, "done"
+    return [({}, "done")]
 
-print(_patiently(Task(), call)[1], len(calls), len(told))
+print(_patiently(Task(), ["an id"], call)[0][1], len(calls), len(told))
 """
 
 
 def test_a_broker_that_cannot_be_told_does_not_end_the_patience_with_postgresql() -> None:
+    assert _python(_BOTH_AWAY) == "done 4 1\n"
+
+
+_ONE_DEFECT = """
+from uuid import uuid4
+from coordinator.errors import LedgerAway
+from tasks import door
+from tasks.wire import CountRequest
+
+def carry_out(porch, asked):
+    tried.append(len(asked))
+    if any(request.pipeline == "bad" for _, request in asked):
+        raise ZeroDivisionError("a defect")
+    return [({"n": request.pipeline}, "done") for _, request in asked]
+
+door.coordinator = lambda: None
+tried = []
+sent = [
+    door.Sent(str(uuid4()), None, '{"wire":1,"pipeline":"%s"}' % name)
+    for name in ("a", "bad", "c")
+] + [door.Sent(str(uuid4()), None, "no JSON")]
+replies = door.answer(None, sent, door.Verb("porch.count", CountRequest, carry_out))
+print([reply.answer.get("ok") or reply.answer["error"]["code"] for reply in replies], tried)
+"""
+
+
+def test_of_requests_that_are_answered_together_a_defect_is_met_by_one_alone() -> None:
+    assert _python(_ONE_DEFECT) == (
+        "[{'n': 'a'}, 'internal_error', {'n': 'c'}, 'bad_request'] [3, 1, 1, 1]\n"
+    )
+
+
+def _python(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-P", "-c", _BOTH_AWAY],
+        [sys.executable, "-P", "-c", program],
         env={"PORCH_BROKER_URL": "redis://127.0.0.1:1/0", "PYTHONPATH": "."},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert done.stdout == "done 4 1\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout

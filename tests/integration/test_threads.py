@@ -1,4 +1,4 @@
-"""Clients in several threads of one process, each with a `Porch` of its own."""
+"""Clients in several threads of one process, each with a `Porch` of its own; and forked ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 
-from tests.house import House, User
+from tests.house import House, User, run
 
 ROUNDS = 60
 
@@ -51,3 +51,25 @@ def test_a_client_that_is_closed_keeps_no_connection(house: House) -> None:
         for client in clients:
             client.close()
         assert connections() == before
+
+
+FORKED = """
+import os
+from porch_client import Porch
+
+with Porch.from_environment() as porch:
+    assert porch.count() == {"PENDING": 1}
+    child = os.fork()
+    for _ in range(50):
+        assert porch.count() == {"PENDING": 1}
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+"""
+
+
+def test_a_forked_child_goes_on_with_a_connection_of_its_own(house: House) -> None:
+    with User(house) as user:
+        user.register({"n": 1})
+        done = run("python", "-X", "dev", "-c", FORKED, env=house.env(user.token))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

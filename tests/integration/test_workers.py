@@ -202,6 +202,7 @@ def test_a_message_that_is_too_large_is_answered(redis: Redis) -> None:
     "task",
     [
         "porch.nothing",
+        "porch.together",
         "celery.backend_cleanup",
         "celery.chain",
         "celery.map",

@@ -1,4 +1,4 @@
-"""The client's way to the queue and back, on a small imitation of Redis."""
+"""The client's way to the queue and back, over Redis as it is and over Celery."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from fakeredis import TcpFakeServer
 from kombu import pools
-from redis import Redis
+from redis import ConnectionPool, Redis
 
+from config.embedded import EmbeddedUrls
 from porch_client import channel as channel_module
 from porch_client.channel import Channel, Pending
 from porch_client.errors import (
@@ -33,30 +34,33 @@ QUEUE = "porch.query"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[tuple[str, int]]:
-    server = TcpFakeServer(("127.0.0.1", 0), server_type="valkey")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield "127.0.0.1", server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def url(servers: EmbeddedUrls) -> str:
+    """A database of the test broker's that is nobody else's."""
+    return servers.broker_url.removesuffix("/0") + "/7"
 
 
 @pytest.fixture
-def redis(address: tuple[str, int]) -> Iterator[Redis]:
-    with Redis(host=address[0], port=address[1]) as client:
-        client.flushall()
+def redis(url: str) -> Iterator[Redis]:
+    with Redis.from_url(url) as client:
+        client.flushdb()
         yield client
 
 
+@pytest.fixture(params=["redis", "celery"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways: a broker that is a Redis can be spoken to over Celery as well."""
+    if request.param == "celery":
+        monkeypatch.setattr(channel_module, "_REDIS", ())
+    return str(request.param)
+
+
 @pytest.fixture
-def open_channel(redis: Redis, address: tuple[str, int]) -> Iterator[Callable[..., Channel]]:
-    """Makes channels to the imitation, and closes them."""
+def open_channel(redis: Redis, url: str, way: str) -> Iterator[Callable[..., Channel]]:
+    """Makes channels to the broker, and closes them."""
     made: list[Channel] = []
 
     def make(token: str | None = SECRET, timeout: float = 5.0) -> Channel:
-        made.append(Channel(f"redis://{address[0]}:{address[1]}/0", None, token, timeout))
+        made.append(Channel(url, None, token, timeout))
         return made[-1]
 
     yield make
@@ -77,10 +81,10 @@ def body_of(message: dict[str, Any]) -> Any:
     return json.loads(base64.b64decode(message["body"]))
 
 
-def store(redis: Redis, task_id: str, status: str, result: Any) -> None:
+def store(redis: Redis, key: str, status: str, result: Any) -> None:
     """Store a result as Celery does."""
-    meta = {"status": status, "result": result, "task_id": task_id}
-    key, text = f"celery-task-meta-{task_id}", json.dumps({**meta, "traceback": "", "children": []})
+    meta = {"status": status, "result": result, "task_id": key.removeprefix("celery-task-meta-")}
+    text = json.dumps({**meta, "traceback": "", "children": []})
     redis.set(key, text)
     redis.publish(key, text)
 
@@ -91,18 +95,29 @@ def heard(redis: Redis, key: str) -> bool:
     return bool(listeners)
 
 
-def answering(redis: Redis, *replies: dict[str, Any] | None) -> threading.Thread:
+def again(redis: Redis) -> Redis:
+    """Another client of the same Redis."""
+    return Redis(connection_pool=ConnectionPool(**redis.get_connection_kwargs()))
+
+
+def answering(
+    redis: Redis,
+    *replies: dict[str, Any] | None,
+    queue: str = QUEUE,
+    results: Redis | None = None,
+) -> threading.Thread:
     """A coordinator that takes one message for each reply, and gives it (None: none)."""
 
     def work() -> None:
-        for reply in replies:
-            _, raw = redis.brpop(QUEUE, timeout=10)
-            task_id = json.loads(raw)["headers"]["id"]
-            if reply is not None:
-                # A thread for each connection: unlike Redis, it may be late with a subscription
-                # that was sent before the message.
-                wait_until(lambda key=f"celery-task-meta-{task_id}": heard(redis, key), 10.0)
-                store(redis, task_id, "SUCCESS", json.dumps(reply))
+        # Of its own: the client may have its answer, and the test be over, before we are.
+        with again(redis) as own, again(results or redis) as into:
+            for reply in replies:
+                _, raw = own.brpop(queue, timeout=10)
+                key = f"celery-task-meta-{json.loads(raw)['headers']['id']}"
+                if reply is not None:
+                    # Celery listens over another connection than it publishes over: it may be late.
+                    wait_until(lambda key=key: heard(into, key), 10.0)
+                    store(into, key, "SUCCESS", json.dumps(reply))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -186,7 +201,15 @@ class TestAnAnswer:
         channel = open_channel()
         answering(redis, {"ok": {}})
         channel.ask(request(channel))
-        assert redis.keys("celery-task-meta-*") == []
+        wait_until(lambda: redis.keys("celery-task-meta-*") == [])
+
+    def test_may_be_longer_than_redis_keeps_for_one_who_listens(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(timeout=30.0)
+        text = "x" * 34 * 2**20
+        answering(redis, {"ok": {"text": text}})
+        assert channel.ask(request(channel)) == {"text": text}
 
     def test_of_many_requests_under_way_goes_to_the_right_one(
         self, open_channel: Callable[..., Channel], redis: Redis
@@ -215,7 +238,7 @@ class TestAnAnswer:
         channel = open_channel()
         pending = request(channel)
         failure = {"exc_type": "ConnectionError", "exc_module": "builtins", "exc_message": ["x"]}
-        store(redis, pending.request_id, "FAILURE", failure)
+        store(redis, f"celery-task-meta-{pending.request_id}", "FAILURE", failure)
         answering(redis, None, {"ok": {"n": 1}})
         assert channel.ask(pending) == {"n": 1}
 
@@ -270,14 +293,15 @@ def nobody() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-class TestTwoChannels:
+@pytest.mark.parametrize("way", ["celery"], indirect=True)
+class TestTwoChannelsOverCelery:
     def test_keep_each_other_from_nothing(
         self, open_channel: Callable[..., Channel], redis: Redis
     ) -> None:
         stuck, other = open_channel(), open_channel()
         answering(redis, {"ok": {"n": 1}})
         with ThreadPoolExecutor() as pool:
-            with stuck._celery().producer_or_acquire():
+            with stuck._open_way().app.producer_or_acquire():  # type: ignore[attr-defined]
                 answer = pool.submit(lambda: other.ask(request(other)))
                 done, _ = wait([answer], timeout=10)
             assert done
@@ -293,6 +317,7 @@ class TestTwoChannels:
         assert (pools.get_limit(), dict(pools.producers)) == (7, {})
 
 
+@pytest.mark.usefixtures("way")
 class TestABrokerThatIsAway:
     def test_is_told_within_the_timeout(self, nobody: int) -> None:
         channel = Channel(f"redis://127.0.0.1:{nobody}/0", None, SECRET, 1.0)
@@ -305,10 +330,9 @@ class TestABrokerThatIsAway:
         assert not away.value.perhaps_sent
 
     def test_is_told_within_the_timeout_where_answers_come_from_elsewhere(
-        self, nobody: int, address: tuple[str, int]
+        self, nobody: int, url: str
     ) -> None:
-        results = f"redis://{address[0]}:{address[1]}/0"
-        channel = Channel(f"redis://127.0.0.1:{nobody}/0", results, SECRET, 0.3)
+        channel = Channel(f"redis://127.0.0.1:{nobody}/0", url, SECRET, 0.3)
         began = time.monotonic()
         pending = request(channel)
         channel.send(pending)
@@ -366,6 +390,69 @@ class TestABrokerThatIsAway:
         channel._broker = away
         answering(redis, *({"ok": {"n": n}} for n in range(3)))
         assert [channel.wait(pending)["n"] for pending in several] == [0, 1, 2]
+
+
+class TestTheWayOverRedis:
+    def test_may_lead_to_one_redis_and_back_from_another(self, redis: Redis, url: str) -> None:
+        results = url.removesuffix("/7") + "/8"
+        channel = Channel(url, results, SECRET, 5.0)
+        with Redis.from_url(results) as elsewhere:
+            answering(redis, {"ok": {"n": 1}}, results=elsewhere)
+            assert channel.ask(request(channel)) == {"n": 1}
+            channel.close()
+            assert elsewhere.keys() == []
+
+    def test_takes_one_connection_and_no_word_too_many(self, redis: Redis, url: str) -> None:
+        channel = Channel(url, None, SECRET, 5.0)
+        with redis.monitor() as monitor:
+            answering(redis, {"ok": {"n": 1}}, {"ok": {"n": 2}})
+            for _ in range(2):
+                channel.ask(request(channel))
+            channel.close()
+            redis.echo("over")
+            heard = [(seen["client_port"], seen["command"]) for seen in until(monitor, "ECHO over")]
+        connections = {port for port, command in heard if command.startswith("LPUSH porch.query ")}
+        said = [command.split()[0] for port, command in heard if port in connections]
+        once = ["SUBSCRIBE", "GET", "LPUSH", "UNSUBSCRIBE", "DEL"]
+        assert len(connections) == 1
+        assert said == ["HELLO", "SELECT", *once, *once]
+
+    @pytest.fixture
+    def wrapper(self, servers: EmbeddedUrls) -> Iterator[str]:
+        """The URL of a user of Redis who may do what a wrapper must, and nothing else."""
+        rules = (
+            "on >hers resetkeys resetchannels -@all +ping +multi +exec +llen +sadd +lpush "
+            "+subscribe +unsubscribe +get +mget %W~porch.work* %W~_kombu.binding.porch.work "
+            "%W~_kombu.binding_permanent.porch.work %R~celery-task-meta-* &celery-task-meta-*"
+        )
+        with Redis.from_url(servers.broker_url) as admin:
+            admin.execute_command("ACL", "SETUSER", "wrapper", *rules.split())
+            admin.execute_command("ACL", "LOG", "RESET")  # of others who were here before
+            yield servers.broker_url.replace("//:", "//wrapper:").replace(
+                urlsplit(servers.broker_url).password or "", "hers"
+            )
+            admin.execute_command("ACL", "DELUSER", "wrapper")
+            admin.execute_command("ACL", "LOG", "RESET")
+
+    def test_is_open_to_a_user_who_may_not_even_delete(
+        self, servers: EmbeddedUrls, wrapper: str
+    ) -> None:
+        channel = Channel(wrapper, None, SECRET, 5.0)
+        with Redis.from_url(servers.broker_url) as admin:
+            replies = [{"ok": {"n": n}} for n in range(3)]
+            answering(admin, *replies, queue="porch.work")
+            asked = [channel.prepare("show", "porch.work", {"pipeline": "p"}) for _ in replies]
+            assert [channel.ask(pending)["n"] for pending in asked] == [0, 1, 2]
+            channel.close()
+            refused = [entry["object"] for entry in admin.acl_log()]
+            assert refused == ["del"]
+            admin.delete(*(f"celery-task-meta-{pending.request_id}" for pending in asked))
+
+
+def until(monitor: Any, command: str) -> Iterator[dict[str, Any]]:
+    """What a Redis is told, up to this command."""
+    while (seen := monitor.next_command())["command"] != command:
+        yield seen
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 from porch_client.looking import Looking
@@ -105,5 +103,8 @@ class Administering(Looking):
 
 def _new_secret() -> tuple[str, str]:
     """128 random bits, and their SHA-256, both in hexadecimal digits."""
+    import secrets  # noqa: PLC0415 (a command starts at once, and few need these)
+    from hashlib import sha256  # noqa: PLC0415
+
     secret = secrets.token_hex(16)
     return secret, sha256(secret.encode()).hexdigest()

@@ -69,4 +69,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 
 def encoded(definition: Any) -> str:
     """A definition as JSON text, without needless blanks."""
-    return json.dumps(definition, separators=(",", ":"))
+    return _ENCODER.encode(definition)
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"))

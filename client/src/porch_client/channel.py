@@ -1,12 +1,11 @@
-"""Requests out, answers back, over Celery; until the coordinator has answered or time is up.
+"""Requests out, answers back; until the coordinator has answered or time is up.
 
 A broker alone can lose a message (a worker killed between taking it and noting it), and a
 connection can break between a request and its answer. So a request that stays unanswered is sent
 again with the same request_id, which the coordinator carries out once. The request_id is the Celery
 task id, so both copies answer in the same place.
 
-One Channel belongs to one thread: Celery's result consumer is not made for several. Channels of
-several threads share nothing (see ``celery_app``).
+One Channel belongs to one thread. Channels of several threads share nothing.
 """
 
 from __future__ import annotations
@@ -14,21 +13,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Container, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
-from celery import Celery
-from celery.exceptions import TimeoutError as NoResultYet
-from celery.result import AsyncResult
-from kombu.exceptions import ChannelError, OperationalError
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
-
-from porch_client.celery_app import close_app, make_app
 from porch_client.errors import (
     BrokerAway,
     DatabaseAway,
@@ -38,25 +27,31 @@ from porch_client.errors import (
     PorchError,
     from_wire,
 )
+from porch_client.link import Address
+from porch_client.over_redis import OverRedis
+from porch_client.request_ids import new_request_id
+from porch_client.way import Message, NoAnswerOfOurs, NotYet, Way, WrongPassword
 
 WIRE = 1
 
 #: Seconds without an answer after which a request is sent again; doubled each time.
 RESEND_AFTER = 10.0
 
+#: Seconds after which a broker that takes nothing at all is away, where there is a spool: what has
+#: never left us needs no waiting for an answer. More than a restart of the broker takes.
+UNSENT = 15.0
+
 #: Seconds to look for an answer before a request is sent again, however long ago it was sent.
 _LOOK = 1.0
 
 #: Of all that Celery can speak: what coordinators are run on. Others fail in their own ways, each
 #: for want of its library.
-_RESULTS = ("redis", "rediss", "sentinel")
+_REDIS = ("redis", "rediss")
+_RESULTS = (*_REDIS, "sentinel")
 _BROKERS = (*_RESULTS, "amqp", "amqps", "pyamqp")
 
-#: What a lost or refused connection looks like, seen through Celery, kombu and redis-py. Celery
-#: wraps the second failure of its result consumer in a RuntimeError.
-_CONNECTION_LOST = (OperationalError, RedisError, OSError, RuntimeError)
+#: Where nothing was ever reached, and so nothing sent.
 _NOT_CONNECTED = (ConnectionRefusedError, socket.gaierror)
-_TIMED_OUT = (OperationalError, RedisTimeout, TimeoutError, RuntimeError)
 
 
 @dataclass(slots=True)
@@ -71,7 +66,7 @@ class Pending:
     sent: bool = False
     sent_at: float = 0.0
     perhaps_sent: bool = False
-    lost: Exception | None = field(default=None, repr=False)
+    lost: OSError | None = field(default=None, repr=False)
 
 
 class Channel:
@@ -88,19 +83,14 @@ class Channel:
         self._result = result or broker
         self._token = token
         self._host = socket.gethostname()
-        self._app: Celery | None = None
+        self._way: Way | None = None
         self._lost = False
-        self._results: dict[str, AsyncResult] = {}
 
     def close(self) -> None:
         """Give up the connections, and the answers that are still expected over them."""
-        for request_id in list(self._results):
-            self._drop_result(request_id)
-        app, self._app = self._app, None
-        if app is not None:
-            # Nothing of what is said on leaving matters to us any more.
-            with suppress(*_CONNECTION_LOST):
-                close_app(app)
+        way, self._way = self._way, None
+        if way is not None:
+            way.close()
 
     def prepare(
         self,
@@ -120,7 +110,7 @@ class Channel:
         for name, value in (encoded or {}).items():
             text = f'{text[:-1]},"{name}":{value}}}'
         shown = f"pipeline={body.get('pipeline') or '-'} {about}".strip()
-        return Pending(verb, queue, text, shown, request_id or str(uuid4()))
+        return Pending(verb, queue, text, shown, request_id or new_request_id())
 
     def send(self, pending: Pending) -> None:
         """Publish the request without waiting; a broker that is away is met again in ``wait``.
@@ -131,7 +121,7 @@ class Channel:
             return
         try:
             self._publish(pending)
-        except _CONNECTION_LOST as lost:
+        except OSError as lost:
             self._forget_connections(pending, lost)
 
     def wait(self, pending: Pending, *, unsent: float | None = None) -> dict[str, Any]:
@@ -150,25 +140,23 @@ class Channel:
                 # Since it was sent, not since we wait: of several under way that a killed worker
                 # had in hand, the second need not wait anew when the first is answered.
                 silent = time.monotonic() - pending.sent_at
-                answer = self._get(pending, min(left, max(resend_after - silent, _LOOK)))
-            except NoResultYet:
+                patience = min(left, max(resend_after - silent, _LOOK))
+                return _opened(self._open_way().answer(pending.request_id, patience))
+            except NotYet:
                 pending.sent, pending.lost = False, None
                 resend_after *= 2
-            except _CONNECTION_LOST as lost:
+            except NoAnswerOfOurs:
+                pending.sent, pending.lost = False, None
+                # Celery's own consumer would repeat it for ever, having seen it once.
+                self.close()
+                pause = _rest(pause, deadline)
+            except OSError as lost:
                 self._forget_connections(pending, lost)
                 pause = _rest(pause, deadline)
                 if unsent is not None and not pending.perhaps_sent:
                     deadline = min(deadline, began + unsent)
-                if isinstance(lost, _TIMED_OUT) and deadline - time.monotonic() < self._patience:
+                if isinstance(lost, TimeoutError) and deadline - time.monotonic() < self._patience:
                     break
-            else:
-                if not isinstance(answer, Exception):
-                    return _opened(answer)
-                # Celery's word and not the coordinator's: a worker could not store its answer.
-                # Celery would repeat it for ever, having seen it once.
-                pending.sent, pending.lost = False, None
-                self.close()
-                pause = _rest(pause, deadline)
         raise self._diagnosis(pending)
 
     def ask(self, pending: Pending) -> dict[str, Any]:
@@ -181,62 +169,48 @@ class Channel:
         headers: dict[str, Any] = {"porch_sent": time.time()}
         if self._token:
             headers["porch_token"] = self._token
-        result = self._celery().send_task(
-            f"porch.{pending.verb}",
-            args=[pending.text],
-            task_id=pending.request_id,
-            queue=pending.queue,
-            headers=headers,
-            argsrepr=pending.about,
-            kwargsrepr="",
-            retry=False,
+        self._open_way().publish(
+            Message(
+                f"porch.{pending.verb}",
+                pending.queue,
+                pending.request_id,
+                pending.text,
+                pending.about,
+                headers,
+                pending.perhaps_sent,
+            )
         )
-        # Held until the answer is there: a result that is dropped ends its subscription. When the
-        # request was sent before, the first result is the one that listens.
-        if self._results.setdefault(pending.request_id, result) is not result:
-            result.backend = None
         pending.sent = pending.perhaps_sent = True
         pending.sent_at = time.monotonic()
         pending.lost, self._lost = None, False
 
-    def _get(self, pending: Pending, seconds: float) -> Any:
-        result = self._results.get(pending.request_id)
-        if result is None:
-            result = self._celery().AsyncResult(pending.request_id)
-            self._results[pending.request_id] = result
-        answer = result.get(timeout=seconds, propagate=False)
-        # A wrapper's Redis user may be one that must not delete; the answer expires by itself.
-        with suppress(ResponseError):
-            result.forget()
-        self._drop_result(pending.request_id)
-        return answer
+    def _open_way(self) -> Way:
+        if self._way is None:
+            self._way = self._make_way()
+        return self._way
 
-    def _drop_result(self, request_id: str) -> None:
-        """Forget an expected answer. Its finalizer would talk to the broker once more, and print
-        a traceback where that has gone away; without a backend it keeps still."""
-        result = self._results.pop(request_id, None)
-        if result is not None:
-            result.backend = None
+    def _make_way(self) -> Way:
+        schemes = {urlsplit(url).scheme for url in (self._broker, self._result)}
+        if schemes.issubset(_REDIS):
+            return OverRedis(self._broker, self._result, self._patience)
+        # Imported where it is needed: it takes longer than all else that a command does.
+        from porch_client.over_celery import OverCelery  # noqa: PLC0415
 
-    def _celery(self) -> Celery:
-        if self._app is None:
-            self._app = make_app(self._broker, self._result, self._patience)
-        return self._app
+        return OverCelery(self._broker, self._result, self._patience)
 
-    def _forget_connections(self, pending: Pending, lost: Exception) -> None:
-        """Start anew with fresh connections: what Celery keeps of broken ones is not to be trusted.
+    def _forget_connections(self, pending: Pending, lost: OSError) -> None:
+        """Start anew with fresh connections.
 
         Only the request in hand is published again at once; others that are under way are asked
         for again, and published again when they stay unanswered.
         """
-        if any(isinstance(cause, AuthenticationError) for cause in _causes(lost)):
+        if isinstance(lost, WrongPassword):
             raise Misconfigured(
                 "broker_refused",
                 f"the broker at {_shown(self._broker)} refuses the password, or wants one",
                 "check PORCH_BROKER_URL: redis://:password@host:6379/0",
             ) from lost
-        refused = any(isinstance(cause, _NOT_CONNECTED) for cause in _causes(lost))
-        pending.perhaps_sent = pending.perhaps_sent or not refused
+        pending.perhaps_sent = pending.perhaps_sent or not isinstance(lost, _NOT_CONNECTED)
         pending.sent, pending.lost, self._lost = False, lost, True
         self.close()
 
@@ -248,15 +222,15 @@ class Channel:
             sent = again if pending.perhaps_sent else "nothing was sent"
             away = BrokerAway(
                 "broker_away",
-                f"cannot reach the broker at {_shown(self._broker)} ({_root_of(pending.lost)})",
+                f"cannot reach the broker at {_shown(self._broker)} ({_said(pending.lost)})",
                 f"is it running, and PORCH_BROKER_URL right? {sent}",
             )
             away.perhaps_sent = pending.perhaps_sent
             return away
         try:
-            state = self._celery().backend.get_task_meta(pending.request_id)["status"]
-            waiting = self._waiting(pending.queue)
-        except _CONNECTION_LOST as lost:
+            state = self._open_way().state(pending.request_id)
+            waiting = self._open_way().waiting(pending.queue)
+        except OSError as lost:
             pending.lost = lost
             return self._diagnosis(pending)
         if state == "DATABASE_AWAY":
@@ -273,14 +247,6 @@ class Channel:
                 f"is a `porch-server worker` running for this broker? {again}",
             )
         return NoAnswer("no_answer", f"{waited}, although a worker took the request", again)
-
-    def _waiting(self, queue: str) -> int:
-        with self._celery().connection_for_write() as connection:
-            try:
-                declared = connection.default_channel.queue_declare(queue, passive=True)
-            except ChannelError:  # an empty queue of Redis does not exist
-                return 0
-            return int(declared.message_count)
 
 
 def _rest(pause: float, deadline: float) -> float:
@@ -307,6 +273,8 @@ def _check(name: str, url: str, schemes: Container[str]) -> None:
         flaw = "" if parts.scheme in schemes else parts.scheme or "no scheme"
         if parts.port == 0:
             flaw = "port 0"
+        if not flaw and parts.scheme in _REDIS:
+            Address.of(url)
     except ValueError as error:  # of the host or the port, and says so; never of the password
         flaw = str(error)
     if flaw:
@@ -317,18 +285,9 @@ def _check(name: str, url: str, schemes: Container[str]) -> None:
         )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it comes from, outermost first."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _root_of(error: BaseException) -> str:
-    """What it comes from in the end, in one line: Celery's own words hide it."""
-    told = [cause for cause in _causes(error) if isinstance(cause, OSError | RedisError)]
-    root = told[-1] if told else error
-    return (str(root).strip() or type(root).__name__).splitlines()[0][:200]
+def _said(lost: OSError) -> str:
+    """What was said of it, in one line."""
+    return (str(lost).strip() or type(lost).__name__).splitlines()[0][:200]
 
 
 def _shown(url: str) -> str:

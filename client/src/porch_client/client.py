@@ -19,7 +19,6 @@ from porch_client.administering import Administering
 from porch_client.channel import Channel
 from porch_client.claimed import Claimed, Held
 from porch_client.errors import Misconfigured, Unreachable, from_wire
-from porch_client.flushing import Flush
 from porch_client.model import (
     Change,
     Decision,
@@ -32,7 +31,6 @@ from porch_client.model import (
     Task,
 )
 from porch_client.settings import Settings
-from porch_client.spool import Spool
 from porch_client.submission import WINDOW, Answer, Submission
 
 Folder = str | os.PathLike[str]
@@ -111,6 +109,8 @@ class Porch(Administering):
                     "no pipeline is named, and who sends the spool may have another token",
                     "name the pipeline where you give a spool (--pipeline NAME)",
                 )
+            from porch_client.spool import Spool  # noqa: PLC0415 (only with a spool)
+
             kept = Spool(spool)
             kept.make()
         run = Submission(self._channel, pipeline, version, priority, kept, on_flush).run
@@ -161,6 +161,9 @@ class Porch(Administering):
         Raises Misconfigured where there is no such folder, and Unreachable (spool_busy) where
         somebody else is sending it all the time.
         """
+        from porch_client.flushing import Flush  # noqa: PLC0415 (only with a spool)
+        from porch_client.spool import Spool  # noqa: PLC0415
+
         kept = Spool(spool)
         kept.waiting()  # a name that is mistyped is not an empty spool
         with kept.lock(self._channel.timeout) as ours:

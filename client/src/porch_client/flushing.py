@@ -10,15 +10,11 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from porch_client.bundle import Bundle
-from porch_client.channel import Channel, Pending
+from porch_client.channel import UNSENT, Channel, Pending
 from porch_client.errors import AccessDenied, Misconfigured, PorchError, Unreachable, from_wire
 from porch_client.model import Flushed
 from porch_client.render import many
 from porch_client.spool import Spool, size
-
-#: Seconds after which a broker that takes nothing at all is away, where there is a spool: what has
-#: never left us needs no waiting for an answer. More than a restart of the broker takes.
-UNSENT = 15.0
 
 #: Refusals that do not tell against the definitions: they stay, and are sent again.
 _PASSING = frozenset(("internal_error", "too_slow", "unknown_wire_version"))

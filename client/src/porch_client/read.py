@@ -9,14 +9,13 @@ twice) is raised at once, before the first definition is read.
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, get_args
 
 from porch_client.errors import BadInput
 from porch_client.read_json import LONGEST, read_json_array, read_json_lines
-from porch_client.read_table import read_table
 
 Format = Literal["jsonl", "json", "csv", "tsv"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -64,9 +63,11 @@ def read_numbered(
     pieces = iter(lambda: stream.readline(_PIECE), b"")
     start = _start(pieces, name)
     first_line = start[-1] if start else b""
-    format = format or _BY_EXTENSION.get(PurePath(name).suffix.lower()) or _guess(first_line)
+    format = format or _BY_EXTENSION.get(os.path.splitext(name)[1].lower()) or _guess(first_line)
     pieces = chain(start, pieces)
     if format in ("csv", "tsv"):
+        from porch_client.read_table import read_table  # noqa: PLC0415 (a command starts at once)
+
         return read_table(
             _lines(pieces),
             delimiter="," if format == "csv" else "\t",

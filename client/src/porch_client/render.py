@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 from porch_client.model import STATUSES, Event, Flushed, Pipeline, Task, Token
+from porch_client.printable import printable
 
 _ORDER = {status: place for place, status in enumerate(STATUSES)}
-
-
-def printable(text: str) -> str:
-    """`text` without control characters: a message from elsewhere must not drive the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char)[0] != "C" else "\ufffd"
-        for char in text
-    )
 
 
 def statuses(counts: Mapping[str, int]) -> str:

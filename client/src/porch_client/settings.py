@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from porch_client.errors import Misconfigured
 
@@ -45,6 +44,8 @@ class Settings:
         given = os.environ if environment is None else environment
         for name in given:
             if name.startswith("PORCH_") and name not in _KNOWN and not name.startswith(_INPUT):
+                from difflib import get_close_matches  # noqa: PLC0415 (only for a mistake)
+
                 near = get_close_matches(name, sorted(_KNOWN), n=1, cutoff=0.0)[0]
                 raise Misconfigured(
                     "unknown_setting", f"there is no setting {name}", f"did you mean {near}?"

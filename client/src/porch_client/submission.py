@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from porch_client.bundle import Bundle, encoded
-from porch_client.channel import Channel, Pending
+from porch_client.channel import UNSENT, Channel, Pending
 from porch_client.errors import BadInput, PorchError, Unreachable, from_wire
-from porch_client.flushing import UNSENT, Flush
 from porch_client.model import Flushed, NotRegistered, Registered, Spooled
-from porch_client.spool import Spool
+
+if TYPE_CHECKING:
+    from porch_client.spool import Spool
 
 #: What becomes of one definition.
 Answer = Registered | NotRegistered | Spooled
@@ -113,6 +114,8 @@ class Submission:
         self._channel.wait(pending)
 
     def _flush(self, spool: Spool) -> None:
+        from porch_client.flushing import Flush  # noqa: PLC0415 (only with a spool)
+
         with spool.lock() as ours:
             if not ours:
                 return  # somebody else is sending it

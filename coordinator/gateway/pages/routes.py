@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -23,6 +22,7 @@ from coordinator.gateway.pages.session import (
 )
 from coordinator.gateway.pages.wanted import wanted
 from coordinator.model import Permission
+from coordinator.request_ids import new_request_id
 from coordinator.requests import Caller, Name
 from coordinator.service import Coordinator
 
@@ -34,7 +34,7 @@ _ROWS = 50
 
 def _as_session(request: Request, session: Session | None) -> Caller:
     host = request.client.host if request.client else None
-    return Caller(session.token if session else None, uuid4(), host)
+    return Caller(session.token if session else None, new_request_id(), host)
 
 
 def _reader(request: Request, porch: Coordinator) -> Caller:

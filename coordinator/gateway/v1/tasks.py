@@ -6,9 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter
 
+from coordinator.arrivals import MOST_CLAIMED
 from coordinator.errors import AmbiguousTask, UnknownTask, WhichVersion
 from coordinator.gateway.callers import Porch, Reader, Writer
+from coordinator.gateway.crowd import Crowd, Together
 from coordinator.gateway.v1.listing import listing
 from coordinator.gateway.v1.models import (
     AnyText,
@@ -21,10 +24,10 @@ from coordinator.gateway.v1.models import (
 )
 from coordinator.gateway.v1.refusals import WHICH_VERSION, documented, worded
 from coordinator.lookup import or_raise
-from coordinator.naming import pick_version
-from coordinator.requests import Search
+from coordinator.requests import Caller, Claiming, Search, Submission
 from coordinator.status import Status
-from coordinator.work import MOST_CLAIMED
+
+_TASKS = TypeAdapter(list[Task])
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], strict_content_type=False)
 
@@ -48,26 +51,17 @@ def get_tasks(
 @router.post(
     "",
     status_code=201,
+    response_model=Task,
     responses={
         200: {"description": "It is known: as it stands", "model": Task},
         **documented(400, 404),
     },
 )
-def create_task(porch: Porch, caller: Writer, asked: NewTask, response: Response) -> Task:
+async def create_task(together: Together, caller: Writer, asked: NewTask) -> Response:
     """Register a task, with a token of its pipeline: 201 if it is new, 200 if it is known."""
-    pipeline = porch.own_pipeline(caller, asked.pipeline.name)
     with worded(WhichVersion, WHICH_VERSION):
-        version = pick_version(pipeline, asked.pipeline.version)
-    (answer,) = porch.submit(caller, [asked.task_input], pipeline=pipeline.name, version=version)
-    standing = or_raise(answer)
-    if not standing.created:
-        response.status_code = 200
-    return Task(
-        pipeline=Pipeline.of(pipeline, version),
-        task_input_id=standing.key.hex(),
-        task_input=asked.task_input,
-        status=TaskStateEnum(standing.status),
-    )
+        status, body = await _create(together, caller, asked)
+    return _as_json(body, status)
 
 
 @router.put("", responses=documented(400, 404, 409))
@@ -92,16 +86,50 @@ def update_task(porch: Porch, caller: Writer, asked: ChangedTask) -> Task:
     return Task.of(pipeline, task)
 
 
-@router.post("/claim", responses=documented(400, 404))
-def claim_tasks(
-    porch: Porch,
+@router.post("/claim", response_model=list[Task], responses=documented(400, 404))
+async def claim_tasks(
+    together: Together,
     caller: Writer,
     asked: SparsePipeline,
     num_tasks: Annotated[int, Query(ge=1)] = 1,
-) -> list[Task]:
+) -> Response:
     """Hand out up to ``num_tasks`` PENDING tasks of a pipeline, oldest first; of a version, if
     one is named. However many are asked for, 1,000 are handed out at most."""
-    pipeline = porch.own_pipeline(caller, asked.name)
-    n = min(num_tasks, MOST_CLAIMED)
-    tasks = porch.claim(caller, n, pipeline=pipeline.name, version=asked.version)
-    return [Task.of(pipeline, task) for task in tasks]
+    return _as_json(await _claim(together, caller, asked, min(num_tasks, MOST_CLAIMED)))
+
+
+# The plain ones of these, as JSON: see ``lane``.
+
+
+async def created(crowd: Crowd, caller: Caller, body: bytes) -> tuple[int, bytes]:
+    """As ``create_task``."""
+    return await _create(crowd, caller, NewTask.model_validate_json(body))
+
+
+async def claimed(crowd: Crowd, caller: Caller, body: bytes) -> tuple[int, bytes]:
+    """As ``claim_tasks`` for one task."""
+    return 200, await _claim(crowd, caller, SparsePipeline.model_validate_json(body), 1)
+
+
+async def _create(crowd: Crowd, caller: Caller, asked: NewTask) -> tuple[int, bytes]:
+    named = asked.pipeline
+    submission = Submission(caller, [asked.task_input], named.name, named.version, own=True)
+    registered = await crowd.submit(submission)
+    standing = or_raise(registered.answers[0])
+    task = Task(
+        pipeline=Pipeline.of(registered.pipeline, registered.version),
+        task_input_id=standing.key.hex(),
+        task_input=asked.task_input,
+        status=TaskStateEnum(standing.status),
+    )
+    return 201 if standing.created else 200, task.model_dump_json().encode()
+
+
+async def _claim(crowd: Crowd, caller: Caller, asked: SparsePipeline, n: int) -> bytes:
+    handed = await crowd.claim(Claiming(caller, n, asked.name, asked.version, own=True))
+    return _TASKS.dump_json([Task.of(handed.pipeline, task) for task in handed.tasks])
+
+
+def _as_json(body: bytes, status: int = 200) -> Response:
+    """A reply that has been written by its model already, and is not checked again."""
+    return Response(body, status, media_type="application/json")

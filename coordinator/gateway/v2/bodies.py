@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from coordinator.arrivals import MOST_CLAIMED
 from coordinator.model import IdentityPolicy
 from coordinator.requests import Policy
 from coordinator.sent import (
@@ -18,7 +19,6 @@ from coordinator.sent import (
     SentSeconds,
     SentText,
 )
-from coordinator.work import MOST_CLAIMED
 
 
 class ClaimBody(Sent):

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from coordinator import shapes
 from coordinator.errors import BadRequest
 from coordinator.gateway.callers import Porch, Writer
+from coordinator.gateway.crowd import Together
 from coordinator.gateway.v2.answers import ClaimAnswer, ReleaseAnswer, ResultsAnswer, results
 from coordinator.gateway.v2.bodies import (
     CancelBody,
@@ -19,20 +20,22 @@ from coordinator.gateway.v2.bodies import (
     UpdateBody,
 )
 from coordinator.gateway.v2.documents import problems
+from coordinator.requests import Claiming
 
 router = APIRouter(prefix="/tasks", tags=["v2: work"], responses=problems(400, 404, 413))
 
 
 @router.post("/claim")
-def claim(request: Request, porch: Porch, caller: Writer, body: ClaimBody) -> ClaimAnswer:
+async def claim(
+    request: Request, together: Together, caller: Writer, body: ClaimBody
+) -> ClaimAnswer:
     """Hand out PENDING tasks, highest priority first, then oldest first."""
     if body.request_id is not None:
         if "idempotency-key" in request.headers:
             raise BadRequest("this claim has an Idempotency-Key and a request_id", "send one")
         caller = replace(caller, request_id=body.request_id)
-    tasks = porch.claim(
-        caller, body.n, pipeline=body.pipeline, version=body.version, job_id=body.job_id
-    )
+    wish = Claiming(caller, body.n, body.pipeline, body.version, body.job_id)
+    tasks = (await together.claim(wish)).tasks
     return {
         "request_id": str(caller.request_id),
         "lease": tasks[0].lease if tasks else None,

@@ -11,14 +11,12 @@ import errno
 import io
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from porch_client.cli.admin import admin_events, pipeline, token
-from porch_client.cli.decide import cancel, rerun
 from porch_client.cli.door import (
     Door,
     complain,
@@ -28,12 +26,8 @@ from porch_client.cli.door import (
     use_broker,
     use_token_file,
 )
-from porch_client.cli.drain import drain
-from porch_client.cli.flush import flush
-from porch_client.cli.look import list_, show
-from porch_client.cli.submit import submit
-from porch_client.cli.work import claim, heartbeat, release, update
 from porch_client.errors import PorchError
+from porch_client.version import VERSION
 
 if TYPE_CHECKING:
     from porch_client.client import Porch
@@ -41,9 +35,39 @@ if TYPE_CHECKING:
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+#: The module of each command, imported when it is typed: a command line must start at once.
+_HOMES = {
+    "submit": "submit",
+    "flush": "flush",
+    "claim": "work",
+    "update": "work",
+    "heartbeat": "work",
+    "release": "work",
+    "rerun": "decide",
+    "cancel": "decide",
+    "show": "look",
+    "list": "look",
+    "drain": "drain",
+    "pipeline": "admin",
+    "token": "admin",
+    "admin-events": "admin",
+}
+
 
 class Root(click.Group):
     """Turns whatever a command ends with into words on stderr and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HOMES:
+            return None
+        module = import_module(f"porch_client.cli.{_HOMES[cmd_name]}")
+        command: click.Command = getattr(
+            module, "list_" if cmd_name == "list" else cmd_name.replace("-", "_")
+        )
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -85,7 +109,7 @@ def _no_more(error: OSError) -> int:
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="porch-client", prog_name="porch")
+@click.version_option(VERSION, prog_name="porch")
 @click.option("--broker", metavar="URL", help="Instead of PORCH_BROKER_URL.")
 @click.option(
     "--timeout",
@@ -99,25 +123,6 @@ def root(door: Door, broker: str | None, timeout: float | None, token_file: str 
     use_broker(broker)
     use_token_file(token_file)
     door.timeout = timeout
-
-
-for command in (
-    submit,
-    flush,
-    claim,
-    update,
-    heartbeat,
-    release,
-    rerun,
-    cancel,
-    show,
-    list_,
-    drain,
-    pipeline,
-    token,
-    admin_events,
-):
-    root.add_command(command)
 
 
 def run(
@@ -152,6 +157,8 @@ def main() -> None:
 
 
 def _defect(error: Exception) -> PorchError:
+    import traceback  # noqa: PLC0415 (of no use to a command that ends well)
+
     where = traceback.extract_tb(error.__traceback__)[-1]
     return PorchError(
         "internal_error",

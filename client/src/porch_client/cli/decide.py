@@ -29,7 +29,8 @@ from porch_client.cli.door import (
 from porch_client.cli.values import moment
 from porch_client.errors import PorchError, Refused
 from porch_client.model import STATUSES, Decision, NotReported, Reported, Task
-from porch_client.render import printable, seen
+from porch_client.printable import printable
+from porch_client.render import seen
 
 if TYPE_CHECKING:
     from porch_client.client import Porch

@@ -24,6 +24,7 @@ from porch_client.cli.door import (
 from porch_client.drain.command import record
 from porch_client.errors import PorchError, Unreachable
 from porch_client.model import STATUSES, Change, NotReported, Reported
+from porch_client.request_ids import new_request_id
 
 job_option = click.option(
     "--job-id", metavar="ID", help="What LSF, Slurm or wr calls the job; shown with the task."
@@ -59,7 +60,7 @@ def claim(
     job_id: str | None,
 ) -> None:
     """Claim up to N PENDING tasks; one JSON line each, none when the claim queue is empty."""
-    name = str(request_id or uuid.uuid4())
+    name = str(request_id or new_request_id())
     undo = f"`porch release --claim {name}` gives back what it claimed"
     try:
         with door.porch() as porch:

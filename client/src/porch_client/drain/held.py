@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from porch_client.drain.beating import Beating
 from porch_client.drain.process import Key, Running
 from porch_client.errors import PorchError
+from porch_client.request_ids import new_request_id
 
 if TYPE_CHECKING:
     from porch_client.claimed import Claimed
@@ -40,7 +40,7 @@ class Held:
     def ask(self) -> str:
         """The name of the claim to send: the one that has no answer yet, or a new one."""
         if self.request_id is None:
-            self.request_id = str(uuid.uuid4())
+            self.request_id = new_request_id()
             self._asked_at = time.monotonic()
         return self.request_id
 

@@ -1,0 +1,158 @@
+"""The lane for plain requests: nobody can tell from an answer whether it was taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.factories import definition
+from tests.gateway.npg import a_task, full
+from tests.house import User
+
+#: A query, which these paths ignore, keeps a request off the lane.
+ON_THE_LANE, OFF_IT = {}, {"not": "plain"}
+
+
+def told(reply: httpx.Response) -> tuple[int, Any, dict[str, str]]:
+    """All that a caller sees of a reply, but for the time of day."""
+    headers = {name: value for name, value in reply.headers.items() if name != "date"}
+    body = reply.json()
+    # Of the length, only that there is one: JSON may be written with spaces or without.
+    assert int(headers.pop("content-length")) == len(reply.content)
+    return reply.status_code, body, headers
+
+
+BODIES: dict[str, Any] = {
+    "plain": {"run": 1, "lane": "2"},
+    "signs of all alphabets": {"ä": "样本", "emoji": "🧬", "quoted": 'a "b" \\ /'},
+    "numbers": {"a": 1.0, "b": 1e22, "c": -0.0, "d": 2**53 - 1, "e": 0.1},
+    "nested": {"a": {"b": [{"c": None}, [], {}, True]}},
+    "empty": {},
+    "an integer beyond 2^53": {"a": 2**60},
+    "no object": 7,
+    "deep": json.loads('{"a":' * 70 + "{}" + "}" * 70),
+    "very deep": json.loads('{"a":' * 300 + "{}" + "}" * 300),
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_a_known_task_is_told_alike(owner: httpx.Client, user: User, what: str) -> None:
+    body = {**a_task(user), "task_input": BODIES[what]}
+    owner.post("/tasks", json=body)
+    plain = owner.post("/tasks", json=body, params=ON_THE_LANE)
+    assert told(plain) == told(owner.post("/tasks", json=body, params=OFF_IT))
+
+
+@pytest.mark.parametrize("way", [ON_THE_LANE, OFF_IT])
+def test_a_new_task_is_201(owner: httpx.Client, user: User, way: dict[str, str]) -> None:
+    assert owner.post("/tasks", json=a_task(user), params=way).status_code == 201
+
+
+ODD: dict[str, Any] = {
+    "nothing": b"",
+    "no JSON": b"{",
+    "no UTF-8": b'{"a": "\xff"}',
+    "NaN": b'{"pipeline": {"name": "%s"}, "task_input": {"a": NaN}}',
+    "a lone surrogate": b'{"pipeline": {"name": "%s"}, "task_input": {"a": "\\ud800"}}',
+    "U+0000": b'{"pipeline": {"name": "%s"}, "task_input": {"a": "\\u0000"}}',
+    "a list": b"[]",
+    "no pipeline": b'{"task_input": {}}',
+    "an empty name": b'{"pipeline": {"name": ""}, "task_input": {}}',
+    "a number for a name": b'{"pipeline": {"name": 7}, "task_input": {}}',
+    "no input": b'{"pipeline": {"name": "%s"}}',
+    "a word too many": b'{"pipeline": {"name": "%s", "x": 1}, "task_input": {}}',
+    "an unknown version": b'{"pipeline": {"name": "%s", "version": "9"}, "task_input": {}}',
+    "another pipeline": b'{"pipeline": {"name": "not mine"}, "task_input": {}}',
+    "a key twice": b'{"pipeline": {"name": "%s"}, "task_input": {"a": 1, "a": 2}}',
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_an_odd_request_is_told_alike(owner: httpx.Client, user: User, what: str) -> None:
+    body = ODD[what].replace(b"%s", user.pipeline.encode())
+    owner.post("/tasks", content=body, params=OFF_IT)
+    plain = owner.post("/tasks", content=body, params=ON_THE_LANE)
+    assert told(plain) == told(owner.post("/tasks", content=body, params=OFF_IT))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Basic x"},
+        {"Authorization": f"Bearer {'0' * 32}"},
+        {"Authorization": "bearer short"},
+        {"Idempotency-Key": ""},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/claim"])
+def test_odd_headers_are_told_alike(
+    owner: httpx.Client, user: User, headers: dict[str, str], path: str
+) -> None:
+    body = json.dumps(a_task(user) if path == "/tasks" else {"name": user.pipeline}).encode()
+    replies = [
+        owner.post(path, content=body, headers=headers, params=way) for way in (ON_THE_LANE, OFF_IT)
+    ]
+    assert len({reply.status_code for reply in replies}) == 1
+    assert len({reply.text for reply in replies}) == 1
+
+
+def test_a_body_in_pieces_is_taken(owner: httpx.Client, user: User) -> None:
+    def pieces(task: dict[str, Any]) -> Iterator[bytes]:
+        text = json.dumps(task).encode()
+        yield text[:10]
+        yield text[10:]
+
+    assert owner.post("/tasks", content=pieces(a_task(user))).status_code == 201
+
+
+def test_a_claim_is_told_alike(owner: httpx.Client, user: User) -> None:
+    for _ in range(2):
+        owner.post("/tasks", json=a_task(user))
+    of_mine = {"name": user.pipeline}
+    plain, other = (
+        owner.post("/tasks/claim", json=of_mine, params=way) for way in (ON_THE_LANE, OFF_IT)
+    )
+    (first,), (second,) = plain.json(), other.json()
+    assert first["task_input_id"] != second["task_input_id"]
+    assert {**first, "task_input": 0, "task_input_id": 0} == {
+        **second, "task_input": 0, "task_input_id": 0
+    }  # fmt: skip
+    assert first["pipeline"] == full(user)
+    assert told(plain)[2] == told(other)[2]
+    assert told(owner.post("/tasks/claim", json=of_mine))[:2] == (200, [])
+
+
+def test_a_key_that_is_sent_again_registers_once(owner: httpx.Client, user: User) -> None:
+    task = a_task(user)
+    key = {"Idempotency-Key": "the same"}
+    assert [owner.post("/tasks", json=task, headers=key).status_code for _ in range(2)] == [
+        201, 201
+    ]  # fmt: skip
+
+
+def test_a_crowd_is_answered_each_by_itself(owner: httpx.Client, user: User) -> None:
+    tasks = [{"pipeline": full(user), "task_input": definition(n=n)} for n in range(40)]
+
+    def post(task: dict[str, Any]) -> httpx.Response:
+        return owner.post("/tasks", json=task)
+
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(post, [*tasks, *tasks]))
+    assert sorted(reply.status_code for reply in replies) == [200] * 40 + [201] * 40
+    assert [reply.json()["task_input"] for reply in replies] == [
+        task["task_input"] for task in [*tasks, *tasks]
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        claimed = list(
+            pool.map(lambda _: owner.post("/tasks/claim", json={"name": user.pipeline}), range(45))
+        )
+    handed = [task["task_input_id"] for reply in claimed for task in reply.json()]
+    assert len(handed) == len(set(handed)) == 40
