@@ -14,12 +14,14 @@ import click
 from config import demo as demonstration
 from config.doctor import as_text, examine
 from config.logs import configure_logging
+from config.redis_users import users_acl
 from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
 from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
 from coordinator.errors import LedgerAway, PorchError
 from coordinator.identity import Limits
 from db.migrate import upgrade
+from db.roles import printed
 
 _ALL = ",".join(QUEUES)
 
@@ -46,8 +48,18 @@ def up(json_output: bool) -> None:
 
 
 @cli.command()
-def migrate() -> None:
-    """Bring the database to the schema that this release needs."""
+@click.option(
+    "--print-roles", is_flag=True, help="Print SQL that makes the roles, instead; for psql."
+)
+def migrate(print_roles: bool) -> None:
+    """Bring the database to the schema that this release needs.
+
+    If the server has the roles porch_worker and porch_reader, their rights are brought up to date
+    as well. See docs/security.md.
+    """
+    if print_roles:
+        click.echo(printed(), nl=False)
+        return
     configure_logging()
     upgrade(Settings.from_environment().required("database_url"))
     click.echo("the database is ready", err=True)
@@ -193,6 +205,17 @@ def import_npg_porch(
     )
     click.echo(json.dumps(account.as_dict()) if json_output else moving.as_text(account))
     sys.exit(0 if account.adds_up else 1)
+
+
+@cli.command("redis-users")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def redis_users(directory: Path) -> None:
+    """Print the users of the broker, for the file that its setting `aclfile` names.
+
+    In DIRECTORY is a file for each user's password, NAME; one that is missing is made. Printed are
+    hashes. To change a password, rename its file to NAME.old: both are good until that is removed.
+    """
+    click.echo(users_acl(directory), nl=False)
 
 
 @cli.group()

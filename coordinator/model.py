@@ -61,13 +61,20 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as it may be shown: never the secret, of which only a hash is kept."""
+    """A token as it may be shown: never the secret, of which only a hash is kept.
+
+    ``used_at``: when it was used last, to a few minutes. ``replaced_by``: the number of the token
+    that it was rotated for.
+    """
 
     token_id: int
     pipeline: str | None
     description: str
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None = None
+    used_at: datetime | None = None
+    replaced_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

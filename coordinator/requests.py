@@ -91,6 +91,20 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotation:
+    """Which token is to be replaced by one with that digest.
+
+    ``overlap``: the seconds for which the old one is still good. ``lifetime``: those of the new
+    one; None: as many as the old one was meant to have.
+    """
+
+    token_id: int
+    digest: bytes
+    overlap: int
+    lifetime: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """What became of a report; ``changed`` is False where it already held.
 

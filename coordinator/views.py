@@ -1,11 +1,11 @@
-"""The nouns of the overview: one frozen class each."""
+"""The nouns of the overview, and of what administrators did: one frozen class each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from coordinator.model import Task
 from coordinator.status import Status
@@ -144,3 +144,27 @@ class Runs:
 
 #: Seconds: the finest grain in which is counted what happened when.
 TICK = 600
+
+
+AdminAction = Literal[
+    "register", "add_version", "set_policy", "issue_token", "revoke_token", "rotate_token"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminEvent:
+    """What an administrator did: when, with which token, from where, and to what.
+
+    ``token``: None for somebody who may write to the database. ``subject_id``: the token that was
+    issued, revoked or rotated. ``detail``: what was set.
+    """
+
+    admin_event_id: int
+    at: datetime
+    action: AdminAction
+    token_id: int | None
+    token: str | None
+    host: str | None
+    pipeline: str | None
+    subject_id: int | None
+    detail: dict[str, Any]

@@ -95,6 +95,9 @@ def _migrations(connection: Connection) -> Check:
 
 def _schema(connection: Connection) -> Check:
     values = {"schema": SCHEMA}
+    # To a login that is called like the schema, it is the one that need not be named: Alembic would
+    # find there what it takes for other tables.
+    connection.dialect.default_schema_name = "public"
     context = MigrationContext.configure(
         connection,
         opts={

@@ -14,8 +14,8 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
-from coordinator.errors import PorchError
-from coordinator.gateway import crowd, health, problems
+from coordinator.errors import PorchError, UnknownToken
+from coordinator.gateway import crowd, guessing, health, problems
 from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import SecurityHeaders
 from coordinator.gateway.heads import HeadAsGet
@@ -57,6 +57,7 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         paths={"/tasks": tasks.created, "/tasks/claim": tasks.claimed},
     )
     app.exception_handler(PorchError)(problems.on_porch_error)
+    app.exception_handler(UnknownToken)(guessing.on_unknown_token)
     app.exception_handler(HTTPException)(problems.on_http_error)
     app.exception_handler(RequestValidationError)(problems.on_invalid)
     app.exception_handler(Exception)(problems.on_defect)

@@ -99,3 +99,7 @@ def test_a_wheel_brings_its_command(
     request: pytest.FixtureRequest, distribution: str, script: str
 ) -> None:
     assert script in metadata(request.getfixturevalue(distribution), "entry_points.txt")
+
+
+def test_the_server_brings_the_users_of_the_broker(server: ZipFile) -> None:
+    assert "config/redis/users.acl" in server.namelist()

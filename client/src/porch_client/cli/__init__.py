@@ -50,6 +50,7 @@ _HOMES = {
     "drain": "drain",
     "pipeline": "admin",
     "token": "admin",
+    "admin-events": "admin",
 }
 
 
@@ -63,7 +64,9 @@ class Root(click.Group):
         if cmd_name not in _HOMES:
             return None
         module = import_module(f"porch_client.cli.{_HOMES[cmd_name]}")
-        command: click.Command = getattr(module, "list_" if cmd_name == "list" else cmd_name)
+        command: click.Command = getattr(
+            module, "list_" if cmd_name == "list" else cmd_name.replace("-", "_")
+        )
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
