@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     gateway_port: int = Field(default=8080, ge=0, le=65_535)
     #: Whether the gateway asks for a token also where nothing is changed.
     reads_need_token: bool = False
-    #: A worker makes this file when it is ready.
+    #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
     ready_file: Path | None = None
 
     @classmethod
