@@ -83,7 +83,12 @@ def _connected(url: str) -> Iterator[tuple[Celery, Connection]]:
     app = Celery("porch-doctor", broker=url, set_as_current=False, fixups=[])
     app.conf.update(
         broker_connection_timeout=3,
-        broker_transport_options={"socket_timeout": 10, "socket_connect_timeout": 3},
+        broker_transport_options={
+            "socket_timeout": 10,
+            "socket_connect_timeout": 3,
+            # kombu gives back what has been in hand for so long. That is for workers to do.
+            "visibility_timeout": 10 * 365 * 86_400,
+        },
     )
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=5)

@@ -14,6 +14,7 @@ import click
 from config import demo as demonstration
 from config.doctor import as_text, examine
 from config.logs import configure_logging
+from config.redis_users import users_acl
 from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
 from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
@@ -193,6 +194,17 @@ def import_npg_porch(
     )
     click.echo(json.dumps(account.as_dict()) if json_output else moving.as_text(account))
     sys.exit(0 if account.adds_up else 1)
+
+
+@cli.command("redis-users")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def redis_users(directory: Path) -> None:
+    """Print the users of the broker, for the file that its setting `aclfile` names.
+
+    In DIRECTORY is a file for each user's password, NAME; one that is missing is made. Printed are
+    hashes. To change a password, rename its file to NAME.old: both are good until that is removed.
+    """
+    click.echo(users_acl(directory), nl=False)
 
 
 @cli.group()

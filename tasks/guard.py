@@ -8,19 +8,37 @@ process, answers those that it refuses, and acknowledges them, so that they neit
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 from uuid import UUID
 
 from celery.worker import consumer
 
+from config.wiring import QUEUES
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from tasks.wire import MOST_CHARACTERS, refusal
 
 logger = logging.getLogger("porch")
 
-_UNWANTED_HEADERS = ("eta", "group", "expires")
+#: What a worker's Celery makes a request's context of: any other name could be that of a callback
+#: or a chain, which Celery takes from here as well as from the body.
+_HEADERS = frozenset(
+    {
+        *("lang", "task", "id", "root_id", "parent_id", "origin", "argsrepr", "kwargsrepr"),
+        *("retries", "timelimit", "ignore_result", "redelivered"),
+        *("shadow", "eta", "expires", "group", "group_index", "replaced_task_nesting"),
+        *("stamped_headers", "stamps"),
+        *("traceparent", "tracestate", "baggage"),  # W3C Trace Context: they name, and do nothing
+    }
+)
+_OURS = "porch_"
+_UNWANTED_HEADERS = (
+    *("shadow", "eta", "expires", "group", "group_index", "replaced_task_nesting"),
+    *("stamped_headers", "stamps"),
+)
 _LONGEST_ID = 255
+#: Characters of one header. They are shown in logs and in Flower.
+_LONGEST_HEADER = 20_000
 _CURE = "use porch_client, of about the same age as the coordinator"
 
 
@@ -61,6 +79,9 @@ def refuse_unwanted(message: Any, known: Container[str]) -> None:
         raise BadRequest("the message's id is not a UUID", _CURE) from None
     if message.content_type != "application/json":
         raise BadRequest(f"the message is {str(message.content_type)[:80]!r}, not JSON", _CURE)
+    # Python has decoders that take hours over some megabytes, and this is the main process.
+    if message.content_encoding != "utf-8":
+        raise BadRequest("the message is not in UTF-8", _CURE)
     if not isinstance(message.body, bytes | str):
         raise BadRequest("the message has no body", _CURE)
     if len(message.body) > MOST_CHARACTERS:
@@ -68,12 +89,33 @@ def refuse_unwanted(message: Any, known: Container[str]) -> None:
             f"the message has {len(message.body):,} bytes, the limit is {MOST_CHARACTERS:,}",
             "send fewer definitions at once",
         )
+    _refuse_unwanted_headers(headers)
+    _refuse_another_way_back(message)
+    _refuse_unwanted_body(message)
+
+
+def _refuse_unwanted_headers(headers: Mapping[str, Any]) -> None:
+    for name, value in headers.items():
+        if name not in _HEADERS and not name.startswith(_OURS):
+            raise BadRequest(f"messages with a header {name[:80]!r} are not accepted", _CURE)
+        if isinstance(value, str) and len(value) > _LONGEST_HEADER:
+            raise BadRequest(f"the header {name} has {len(value):,} characters", _CURE)
     for unwanted in _UNWANTED_HEADERS:
         if headers.get(unwanted):
             raise BadRequest(f"messages with {unwanted} are not accepted", _CURE)
     if headers.get("timelimit") not in (None, [None, None]):
         raise BadRequest("messages with a time limit are not accepted", _CURE)
-    _refuse_unwanted_body(message)
+
+
+def _refuse_another_way_back(message: Any) -> None:
+    """A message that is given back goes where it says that it came from: that must be a queue of
+    ours, lest a worker puts it where its sender may not."""
+    came = message.delivery_info
+    elsewhere = not isinstance(came, dict) or came.get("exchange")
+    if elsewhere or came.get("routing_key") not in QUEUES:
+        raise BadRequest("the message says that it comes from elsewhere", _CURE)
+    if type(message.properties.get("priority")) not in {int, type(None)}:
+        raise BadRequest("the message's priority is no number", _CURE)
 
 
 def _refuse_unwanted_body(message: Any) -> None:

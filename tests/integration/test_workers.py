@@ -140,6 +140,28 @@ UNWANTED = {
     "an errback": envelope(text(), embed={"errbacks": [STEP]}),
     "a chain": envelope(text(), embed={"chain": [STEP]}),
     "a chord": envelope(text(), embed={"chord": STEP}),
+    "a callback in the headers": envelope(text(), callbacks=[STEP]),
+    "an errback in the headers": envelope(text(), errbacks=[STEP]),
+    "a chain in the headers": envelope(text(), chain=[STEP]),
+    "a chord in the headers": envelope(text(), chord=STEP),
+    "a link without a body of its own": envelope(body=json.dumps([[text()], {}, {}]), chain=[STEP]),
+    "a header that nobody knows": envelope(text(), taskset="x"),
+    "a header of megabytes": envelope(text(), argsrepr="x" * 2**21),
+    "another name to be shown by": envelope(text(), shadow="porch.sweep"),
+    "stamps": envelope(text(), stamped_headers=["a"], a="b"),
+    "a place in a group": envelope(text(), group_index=1),
+    "another exchange": replaced(
+        envelope(text()), "celery.pidbox", "properties", "delivery_info", "exchange"
+    ),
+    "another queue": replaced(
+        envelope(text()), "unacked", "properties", "delivery_info", "routing_key"
+    ),
+    "a list for a queue": replaced(
+        envelope(text()), ["unacked"], "properties", "delivery_info", "routing_key"
+    ),
+    "an endless priority": replaced(envelope(text()), float("inf"), "properties", "priority"),
+    "an encoding that takes hours": replaced(envelope(text()), "punycode", "content-encoding"),
+    "no encoding": replaced(envelope(text()), None, "content-encoding"),
     "an embed that is a list": envelope(body=json.dumps([[text()], {}, [1]])),
     "a far eta": envelope(text(), eta="2099-01-01T00:00:00"),
     "an eta that is none": envelope(text(), eta={"a": 1}),
@@ -256,6 +278,7 @@ GARBAGE: dict[str, bytes | str | dict[str, Any]] = {
     ),
     "no delivery info": without(envelope(text()), "properties", "delivery_info"),
     "null delivery info": replaced(envelope(text()), None, "properties", "delivery_info"),
+    "a list for delivery info": replaced(envelope(text()), ["x"], "properties", "delivery_info"),
     "no body": without(envelope(text()), "body"),
     "a null body": replaced(envelope(text()), None, "body"),
     "a number for a body": replaced(envelope(text()), 7, "body"),
