@@ -95,6 +95,10 @@ def _migrations(connection: Connection) -> Check:
 
 def _schema(connection: Connection) -> Check:
     values = {"schema": SCHEMA}
+    # Where our schema comes first in the search path, as it does for a role named like it, its
+    # tables would be taken for tables without a schema, and ours for missing.
+    connection.exec_driver_sql("SET LOCAL search_path = ''")
+    connection.dialect.default_schema_name = "public"
     context = MigrationContext.configure(
         connection,
         opts={
