@@ -1,13 +1,13 @@
-"""The verbs of administrators: pipelines, their versions and policies, and tokens."""
+"""The verbs of administrators: pipelines, their versions and policies."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from coordinator import access
-from coordinator.errors import BadRequest, PipelineExists, UnknownTokenId, VersionExists
+from coordinator.errors import BadRequest, PipelineExists, VersionExists
 from coordinator.lookup import Lookup
-from coordinator.model import Pipeline, PipelineLoad, Token
+from coordinator.model import Pipeline, PipelineLoad
 from coordinator.requests import Caller, Policy
 
 _NAME_LENGTH = 200
@@ -32,7 +32,7 @@ class Administration(Lookup):
         check_text("name", name)
         check_text("uri", uri, most=2_000)
         check_text("version", version)
-        created = self.ledger.register_pipeline(name, uri, version, origin.request_id)
+        created = self.ledger.register_pipeline(name, uri, version, origin)
         load = self._load(name)
         known = load.pipeline
         same = known.uri == uri and version in known.versions
@@ -49,7 +49,7 @@ class Administration(Lookup):
         who, origin = self._enter(caller)
         access.require_admin(who)
         check_text("version", version)
-        created = self.ledger.add_version(self._named(who, name), version, origin.request_id)
+        created = self.ledger.add_version(self._named(who, name), version, origin)
         return replace(self._load(name), created=created)
 
     def add_own_version(self, caller: Caller, name: str, version: str) -> Pipeline:
@@ -57,7 +57,7 @@ class Administration(Lookup):
         who, origin = self._enter(caller)
         target = self._own(who, name)
         check_text("version", version)
-        if not self.ledger.add_version(target, version, origin.request_id):
+        if not self.ledger.add_version(target, version, origin):
             raise VersionExists(f'pipeline "{name}" has the version "{version}" already')
         return target
 
@@ -66,7 +66,7 @@ class Administration(Lookup):
 
         Raises IdentityConflict, and BadRequest for a retry without a limit of attempts.
         """
-        who, _ = self._enter(caller)
+        who, origin = self._enter(caller)
         access.require_admin(who)
         given = policy.given()
         for word, value in given.items():
@@ -80,7 +80,7 @@ class Administration(Lookup):
                 f'pipeline "{name}" would try again for ever what fails',
                 "set max attempts as well: `--max-attempts N`",
             )
-        self.ledger.set_policy(wanted)
+        self.ledger.set_policy(wanted, origin)
         return self._load(name)
 
     def pipelines(self, caller: Caller, name: str | None = None) -> list[PipelineLoad]:
@@ -94,36 +94,6 @@ class Administration(Lookup):
         """All pipelines, or one, without their tasks. Any token may look."""
         who = self._onlooker(caller)
         return self.ledger.pipelines() if name is None else [self._named(who, name)]
-
-    def add_token(
-        self, caller: Caller, digest: bytes, *, pipeline: str | None, description: str
-    ) -> Token:
-        """Register a token by the SHA-256 of its secret; no pipeline makes it an admin token.
-
-        The secret itself need not travel; sending the same again registers nothing new.
-        """
-        who, _ = self._enter(caller)
-        access.require_admin(who)
-        check_text("description", description)
-        if len(digest) != 32:
-            raise BadRequest(f"a token's digest has 32 bytes, not {len(digest)}", "use SHA-256")
-        target = None if pipeline is None else self._named(who, pipeline)
-        return self.ledger.add_token(digest, target, description)
-
-    def tokens(self, caller: Caller, *, pipeline: str | None = None) -> list[Token]:
-        """The tokens of a pipeline, or all: never their secrets."""
-        who, _ = self._enter(caller)
-        access.require_admin(who)
-        return self.ledger.tokens(None if pipeline is None else self._named(who, pipeline))
-
-    def revoke_token(self, caller: Caller, token_id: int) -> Token:
-        """Make a token worthless from now on. Raises UnknownTokenId."""
-        who, _ = self._enter(caller)
-        access.require_admin(who)
-        token = self.ledger.revoke_token(token_id)
-        if token is None:
-            raise UnknownTokenId(f"no token has the number {token_id}", "see `porch token list`")
-        return token
 
     def _load(self, name: str) -> PipelineLoad:
         (load,) = self.ledger.loads(name)

@@ -13,6 +13,7 @@ PorchError
 │   ├── MissingToken        missing_token
 │   ├── UnknownToken        unknown_token
 │   ├── RevokedToken        revoked_token
+│   ├── ExpiredToken        expired_token
 │   └── Forbidden           forbidden
 ├── NotFound                not_found
 │   ├── UnknownPipeline     unknown_pipeline
@@ -25,6 +26,7 @@ PorchError
 │   ├── PipelineExists      pipeline_exists
 │   ├── VersionExists       version_exists
 │   ├── TokenExists         token_exists
+│   ├── TokenEnded          token_ended           it cannot be rotated any more
 │   ├── IdentityConflict    identity_conflict
 │   ├── IllegalChange       illegal_change
 │   ├── StaleAttempt        stale_attempt
@@ -131,6 +133,12 @@ class RevokedToken(AccessDenied):
     code = "revoked_token"
 
 
+class ExpiredToken(AccessDenied):
+    """The token was good until some time."""
+
+    code = "expired_token"
+
+
 class Forbidden(AccessDenied):
     """The token is good, but not for this."""
 
@@ -201,6 +209,12 @@ class TokenExists(Conflict):
     """This secret is registered already, for something else."""
 
     code = "token_exists"
+
+
+class TokenEnded(Conflict):
+    """Only a token that is good, and that none has replaced, can be rotated."""
+
+    code = "token_ended"
 
 
 class IdentityConflict(Conflict):

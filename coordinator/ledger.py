@@ -15,6 +15,7 @@ from uuid import UUID
 
 from coordinator.identity import Identified
 from coordinator.model import (
+    AdminEvent,
     Change,
     Event,
     KeyRange,
@@ -25,6 +26,7 @@ from coordinator.model import (
     Permission,
     Pipeline,
     PipelineLoad,
+    Rotation,
     Standing,
     Swept,
     Task,
@@ -225,18 +227,18 @@ class Ledger(Protocol):
         """All pipelines (or one) by name, with their tasks counted."""
         ...
 
-    def register_pipeline(self, name: str, uri: str, version: str, request_id: UUID) -> bool:
+    def register_pipeline(self, name: str, uri: str, version: str, origin: Origin) -> bool:
         """Add a pipeline with its first version; nothing is done if the name is taken.
 
         Returns whether this request added it, now or before.
         """
         ...
 
-    def add_version(self, pipeline: Pipeline, version: str, request_id: UUID) -> bool:
+    def add_version(self, pipeline: Pipeline, version: str, origin: Origin) -> bool:
         """Add a version if the pipeline has it not; whether this request did, now or before."""
         ...
 
-    def set_policy(self, wanted: Pipeline) -> None:
+    def set_policy(self, wanted: Pipeline, origin: Origin) -> None:
         """Give the pipeline the policies of ``wanted``.
 
         Tasks that exist get the identity policy too; raises IdentityConflict, and changes nothing,
@@ -249,10 +251,19 @@ class Ledger(Protocol):
         """What the token with this SHA-256 allows. Raises UnknownToken or RevokedToken."""
         ...
 
-    def add_token(self, digest: bytes, pipeline: Pipeline | None, description: str) -> Token:
+    def add_token(
+        self,
+        digest: bytes,
+        pipeline: Pipeline | None,
+        description: str,
+        *,
+        lifetime: int | None = None,
+        origin: Origin | None = None,
+    ) -> Token:
         """Register a token (no pipeline: an admin token). The same again returns the same.
 
-        Raises TokenExists where the digest stands for another pipeline.
+        ``lifetime``: the seconds for which it is good, None for ever. No ``origin``: somebody with
+        access to the database. Raises TokenExists where the digest stands for another pipeline.
         """
         ...
 
@@ -260,6 +271,22 @@ class Ledger(Protocol):
         """The tokens of a pipeline, or all, in the order of issue."""
         ...
 
-    def revoke_token(self, token_id: int) -> Token | None:
+    def rotate_token(self, rotation: Rotation, origin: Origin) -> tuple[Token, Token] | None:
+        """Register a token for the same as an old one, which is good for some time yet.
+
+        Returns the new one and the old one; None if there is none with that number. The same again
+        returns the same. Raises TokenEnded, TokenExists.
+        """
+        ...
+
+    def revoke_token(self, token_id: int, origin: Origin) -> Token | None:
         """Make a token worthless from now on; None if there is none with that number."""
+        ...
+
+    def admin_events(self, after: int, limit: int) -> list[AdminEvent]:
+        """Up to ``limit`` of what administrators did, beyond ``after``, oldest first.
+
+        Each change of a pipeline, a policy or a token has one, written with it; what changed
+        nothing has none.
+        """
         ...

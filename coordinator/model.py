@@ -60,13 +60,58 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as it may be shown: never the secret, of which only a hash is kept."""
+    """A token as it may be shown: never the secret, of which only a hash is kept.
+
+    ``used_at``: when it was used last, to a few minutes. ``replaced_by``: the number of the token
+    that it was rotated for.
+    """
 
     token_id: int
     pipeline: str | None
     description: str
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None = None
+    used_at: datetime | None = None
+    replaced_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Which token is to be replaced by one with that digest.
+
+    ``overlap``: the seconds for which the old one is still good. ``lifetime``: those of the new
+    one; None: as many as the old one was meant to have.
+    """
+
+    token_id: int
+    digest: bytes
+    overlap: int
+    lifetime: int | None = None
+
+
+AdminAction = Literal[
+    "register", "add_version", "set_policy", "issue_token", "revoke_token", "rotate_token"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminEvent:
+    """What an administrator did: when, with which token, from where, and to what.
+
+    ``token``: None for somebody who may write to the database. ``subject_id``: the token that was
+    issued, revoked or rotated. ``detail``: what was set.
+    """
+
+    admin_event_id: int
+    at: datetime
+    action: AdminAction
+    token_id: int | None
+    token: str | None
+    host: str | None
+    pipeline: str | None
+    subject_id: int | None
+    detail: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

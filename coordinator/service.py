@@ -7,10 +7,11 @@ from coordinator.foresight import Foresight
 from coordinator.moving import Moving
 from coordinator.overview import Overview
 from coordinator.queries import Queries
+from coordinator.tokens import Tokens
 from coordinator.work import Work
 
 
-class Coordinator(Work, Moving, Queries, Foresight, Administration, Overview):
+class Coordinator(Work, Moving, Queries, Foresight, Administration, Tokens, Overview):
     """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
 
     Every verb raises AccessDenied, NotFound and LedgerAway, besides what it says itself.

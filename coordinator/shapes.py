@@ -9,7 +9,17 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from coordinator.errors import PorchError
-from coordinator.model import Event, Foreseen, IdentityPolicy, PipelineLoad, Standing, Task, Token
+from coordinator.model import (
+    AdminAction,
+    AdminEvent,
+    Event,
+    Foreseen,
+    IdentityPolicy,
+    PipelineLoad,
+    Standing,
+    Task,
+    Token,
+)
 from coordinator.requests import Reported
 from coordinator.status import Status
 
@@ -117,13 +127,34 @@ class PipelineShape(TypedDict):
 
 
 class TokenShape(TypedDict):
-    """A token, without its secret, which nobody here knows; an admin token has no pipeline."""
+    """A token, without its secret, which nobody here knows; an admin token has no pipeline.
+
+    ``used_at``: when it was used last, to a few minutes; ``replaced_by``: what it was rotated for.
+    """
 
     token_id: int
     pipeline: str | None
     description: str
     created_at: str
     revoked_at: str | None
+    expires_at: str | None
+    used_at: str | None
+    replaced_by: int | None
+
+
+class AdminEventShape(TypedDict):
+    """What an administrator did; ``token_id``: whose token, ``subject_id``: that of the token that
+    was issued, revoked or rotated."""
+
+    admin_event_id: int
+    at: str
+    action: AdminAction
+    token_id: int | None
+    token: str | None
+    host: str | None
+    pipeline: str | None
+    subject_id: int | None
+    detail: dict[str, Any]
 
 
 def refused(error: PorchError) -> RefusedShape:
@@ -244,6 +275,24 @@ def token(t: Token) -> TokenShape:
         "description": t.description,
         "created_at": moment(t.created_at),
         "revoked_at": _maybe(t.revoked_at),
+        "expires_at": _maybe(t.expires_at),
+        "used_at": _maybe(t.used_at),
+        "replaced_by": t.replaced_by,
+    }
+
+
+def admin_event(e: AdminEvent) -> AdminEventShape:
+    """What an administrator did."""
+    return {
+        "admin_event_id": e.admin_event_id,
+        "at": moment(e.at),
+        "action": e.action,
+        "token_id": e.token_id,
+        "token": e.token,
+        "host": e.host,
+        "pipeline": e.pipeline,
+        "subject_id": e.subject_id,
+        "detail": e.detail,
     }
 
 

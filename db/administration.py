@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects import postgresql
 
-from coordinator.errors import RevokedToken, TokenExists, TooSlow, UnknownToken
-from coordinator.model import Permission, Pipeline, PipelineLoad, Token
+from coordinator import access
+from coordinator.errors import ExpiredToken, RevokedToken, TooSlow, UnknownToken
+from coordinator.model import Origin, Permission, Pipeline, PipelineLoad
 from coordinator.status import Status
 from db import questions, schema
-from db.base import PostgresBase
-from db.rows import pipeline_of, token_of
-
-_K = schema.token.c
+from db.admin_events import note
+from db.rows import pipeline_of
+from db.tokens import TokenLedger
 
 #: Adds a pipeline with its first version; nothing if the name is taken.
 REGISTER = text(
@@ -34,7 +34,11 @@ REGISTER = text(
 
 #: One change of policies at a time; submissions and claims (they take FOR KEY SHARE) go on.
 LOCK_POLICY = text(
-    "SELECT identity FROM porch.pipeline WHERE pipeline_id = :pipeline_id FOR NO KEY UPDATE"
+    """
+    SELECT identity, lease_seconds, max_attempts, retry_seconds FROM porch.pipeline
+    WHERE pipeline_id = :pipeline_id
+    FOR NO KEY UPDATE
+    """
 )
 
 #: Holds off submissions and claims as well, while the identity changes.
@@ -57,7 +61,7 @@ RESCOPE = text(
 )
 
 
-class AdministrationLedger(PostgresBase):
+class AdministrationLedger(TokenLedger):
     """Pipelines and tokens: see ``coordinator.ledger`` for what each method promises."""
 
     def pipeline(self, name: str) -> Pipeline | None:
@@ -83,20 +87,25 @@ class AdministrationLedger(PostgresBase):
             for p in pipelines
         ]
 
-    def register_pipeline(self, name: str, uri: str, version: str, request_id: UUID) -> bool:
+    def register_pipeline(self, name: str, uri: str, version: str, origin: Origin) -> bool:
         p = schema.pipeline.c
-        values = {"name": name, "uri": uri, "version": version, "request_id": str(request_id)}
+        said = {"uri": uri, "version": version}
+        known = select(p.pipeline_id, p.request_id).where(p.name == name)
         with self._transaction() as connection:
-            connection.execute(REGISTER, values)
-            added_by = connection.execute(select(p.request_id).where(p.name == name)).scalar_one()
-        return bool(added_by == request_id)
+            connection.execute(
+                REGISTER, {"name": name, **said, "request_id": str(origin.request_id)}
+            )
+            pipeline = connection.execute(known).one()
+            if pipeline.request_id == origin.request_id:
+                note(connection, "register", origin, said, pipeline_id=pipeline.pipeline_id)
+        return bool(pipeline.request_id == origin.request_id)
 
-    def add_version(self, pipeline: Pipeline, version: str, request_id: UUID) -> bool:
+    def add_version(self, pipeline: Pipeline, version: str, origin: Origin) -> bool:
         v = schema.version.c
         values = {"pipeline_id": pipeline.pipeline_id, "version": version}
         adding = (
             postgresql.insert(schema.version)
-            .values(request_id=request_id, **values)
+            .values(request_id=origin.request_id, **values)
             .on_conflict_do_nothing(constraint="version_pkey")
         )
         kept = select(v.request_id).where(
@@ -104,29 +113,32 @@ class AdministrationLedger(PostgresBase):
         )
         with self._transaction() as connection:
             connection.execute(adding)
-            added_by = connection.execute(kept).scalar_one()
-        return bool(added_by == request_id)
+            added = bool(connection.execute(kept).scalar_one() == origin.request_id)
+            if added:
+                said = {"version": version}
+                note(connection, "add_version", origin, said, pipeline_id=pipeline.pipeline_id)
+        return added
 
-    def set_policy(self, wanted: Pipeline) -> None:
+    def set_policy(self, wanted: Pipeline, origin: Origin) -> None:
         p = schema.pipeline
         target = {"pipeline_id": wanted.pipeline_id}
-        setting = (
-            update(p)
-            .where(p.c.pipeline_id == wanted.pipeline_id)
-            .values(
-                identity=wanted.identity,
-                lease_seconds=wanted.lease,
-                max_attempts=wanted.max_attempts,
-                retry_seconds=wanted.retry,
-            )
-        )
+        policies = {
+            "identity": wanted.identity,
+            "lease_seconds": wanted.lease,
+            "max_attempts": wanted.max_attempts,
+            "retry_seconds": wanted.retry,
+        }
+        setting = update(p).where(p.c.pipeline_id == wanted.pipeline_id).values(**policies)
         try:
             with self._transaction(bounded=False) as connection:
-                before = connection.execute(LOCK_POLICY, target).scalar_one()
-                if before != wanted.identity:
+                before = connection.execute(LOCK_POLICY, target).one()
+                if before.identity != wanted.identity:
                     connection.execute(LOCK_PIPELINE, target)
                     connection.execute(RESCOPE, {**target, "identity": wanted.identity})
                 connection.execute(setting)
+                changed = _changed(before._asdict(), policies)
+                if changed:
+                    note(connection, "set_policy", origin, changed, **target)
         except TooSlow as slow:
             raise TooSlow(
                 f'pipeline "{wanted.name}" has too many tasks to change its identity policy in a '
@@ -150,43 +162,17 @@ class AdministrationLedger(PostgresBase):
                 f'the token "{row.description}" was revoked on {row.revoked_at:%Y-%m-%d %H:%M %Z}',
                 "ask an administrator of porch for a new one",
             )
+        if row.expired:
+            raise ExpiredToken(
+                f'the token "{row.description}" expired on {row.expires_at:%Y-%m-%d %H:%M %Z}',
+                f"ask an administrator of porch for a new one: {access.issuing(row.name)}",
+            )
+        if row.use_unnoted:
+            self._note_use([row.token_id])
         pipeline = None if row.pipeline_id is None else pipeline_of(row)
         return Permission(row.token_id, row.description, pipeline)
 
-    def add_token(self, digest: bytes, pipeline: Pipeline | None, description: str) -> Token:
-        pipeline_id = None if pipeline is None else pipeline.pipeline_id
-        adding = (
-            postgresql.insert(schema.token)
-            .values(digest=digest, pipeline_id=pipeline_id, description=description)
-            .on_conflict_do_nothing(constraint="token_digest_key")
-        )
-        known = _tokens().where(_K.digest == digest)
-        with self._transaction() as connection:
-            connection.execute(adding)
-            token = token_of(connection.execute(known).one())
-        if token.pipeline != (pipeline.name if pipeline else None):
-            raise TokenExists("this token is registered for something else", "make a new one")
-        return token
 
-    def tokens(self, pipeline: Pipeline | None) -> list[Token]:
-        wanted = _tokens().order_by(_K.token_id)
-        if pipeline is not None:
-            wanted = wanted.where(_K.pipeline_id == pipeline.pipeline_id)
-        return [token_of(row) for row in self._read(wanted)]
-
-    def revoke_token(self, token_id: int) -> Token | None:
-        revoking = (
-            update(schema.token)
-            .where(_K.token_id == token_id)
-            .values(revoked_at=func.coalesce(_K.revoked_at, func.now()))
-        )
-        with self._transaction() as connection:
-            connection.execute(revoking)
-            row = connection.execute(_tokens().where(_K.token_id == token_id)).first()
-        return None if row is None else token_of(row)
-
-
-def _tokens() -> Select[Any]:
-    return select(schema.token, schema.pipeline.c.name.label("pipeline")).join_from(
-        schema.token, schema.pipeline, isouter=True
-    )
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What is set to something else, as ``{policy: [before, after]}``."""
+    return {name: [before[name], to] for name, to in after.items() if before[name] != to}

@@ -70,7 +70,9 @@ LOOK_ALIKES = text(
 #: A token with its pipeline and the versions of that, in one round trip.
 PERMISSION = text(
     """
-    SELECT k.token_id, k.digest, k.description, k.revoked_at, p.*,
+    SELECT k.token_id, k.digest, k.description, k.revoked_at, k.expires_at, p.*,
+        coalesce(k.expires_at <= now(), false) AS expired,
+        coalesce(k.used_at < now() - interval '5 minutes', true) AS use_unnoted,
         ARRAY(SELECT v.version FROM porch.version v WHERE v.pipeline_id = p.pipeline_id
               ORDER BY v.created_at, v.version) AS versions
     FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)

@@ -45,4 +45,13 @@ def task_of(row: Row[Any], pipeline: str) -> Task:
 
 def token_of(row: Row[Any]) -> Token:
     """A Token from a row of porch.token with the name of its pipeline as ``pipeline``."""
-    return Token(row.token_id, row.pipeline, row.description, row.created_at, row.revoked_at)
+    return Token(
+        row.token_id,
+        row.pipeline,
+        row.description,
+        row.created_at,
+        row.revoked_at,
+        row.expires_at,
+        row.used_at,
+        row.replaced_by,
+    )

@@ -27,7 +27,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSON, UUID
+from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
 SCHEMA = "porch"
 metadata = MetaData(schema=SCHEMA)
@@ -90,9 +90,44 @@ token = Table(
     Column("description", Text, nullable=False),
     _now("created_at"),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("expires_at", DateTime(timezone=True)),
+    # To a few minutes: noting each use would cost more than what it is used for.
+    Column("used_at", DateTime(timezone=True)),
+    Column(
+        "replaced_by", BigInteger, ForeignKey("porch.token.token_id", name="token_replaced_fkey")
+    ),
     PrimaryKeyConstraint("token_id", name="token_pkey"),
     UniqueConstraint("digest", name="token_digest_key"),
     CheckConstraint("octet_length(digest) = 32", name="token_digest_check"),
+)
+
+admin_event = Table(
+    "admin_event",
+    metadata,
+    Column("admin_event_id", BigInteger, Identity(always=True)),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("action", Text, nullable=False),
+    # Whose token; none: somebody who may write to the database.
+    Column("token_id", BigInteger),
+    Column("request_id", UUID(as_uuid=True), nullable=False),
+    Column("host", Text),
+    Column("pipeline_id", BigInteger),
+    # The token that was issued, revoked or rotated.
+    Column("subject_id", BigInteger),
+    Column("detail", JSONB, nullable=False),
+    PrimaryKeyConstraint("admin_event_id", name="admin_event_pkey"),
+    ForeignKeyConstraint(["token_id"], ["porch.token.token_id"], name="admin_event_token_fkey"),
+    ForeignKeyConstraint(["subject_id"], ["porch.token.token_id"], name="admin_event_subject_fkey"),
+    ForeignKeyConstraint(
+        ["pipeline_id"], ["porch.pipeline.pipeline_id"], name="admin_event_pipeline_fkey"
+    ),
+    # A message delivered twice leaves one.
+    UniqueConstraint("request_id", "action", name="admin_event_once_key"),
+    CheckConstraint(
+        "action IN ('register', 'add_version', 'set_policy', 'issue_token', 'revoke_token', "
+        "'rotate_token')",
+        name="admin_event_action_check",
+    ),
 )
 
 task = Table(

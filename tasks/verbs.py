@@ -11,7 +11,7 @@ from celery import Task
 
 from coordinator import shapes
 from coordinator.errors import PorchError
-from coordinator.model import Standing
+from coordinator.model import Rotation, Standing
 from coordinator.requests import Caller, Name, Policy, Search
 from coordinator.service import Coordinator
 from tasks import wire
@@ -184,6 +184,7 @@ def issue_token(porch: Coordinator, caller: Caller, asked: wire.IssueTokenReques
         bytes.fromhex(asked.digest),
         pipeline=asked.pipeline,
         description=asked.description,
+        lifetime=asked.expires,
     )
     return {"tokens": [shapes.token(token)]}, f"token_id={token.token_id}"
 
@@ -195,11 +196,34 @@ def tokens(porch: Coordinator, caller: Caller, asked: wire.TokensRequest) -> Ans
     return {"tokens": [shapes.token(token) for token in known]}, f"n={len(known)}"
 
 
+@door("rotate_token", wire.RotateTokenRequest)
+def rotate_token(porch: Coordinator, caller: Caller, asked: wire.RotateTokenRequest) -> Answer:
+    """Put a new token in the place of one."""
+    digest = bytes.fromhex(asked.digest)
+    rotation = Rotation(asked.token_id, digest, asked.overlap, asked.expires)
+    new, old = porch.rotate_token(caller, rotation)
+    return (
+        {"tokens": [shapes.token(new), shapes.token(old)]},
+        f"token_id={old.token_id} new={new.token_id}",
+    )
+
+
 @door("revoke_token", wire.RevokeTokenRequest)
 def revoke_token(porch: Coordinator, caller: Caller, asked: wire.RevokeTokenRequest) -> Answer:
     """Make a token worthless."""
     token = porch.revoke_token(caller, asked.token_id)
     return {"tokens": [shapes.token(token)]}, f"token_id={token.token_id}"
+
+
+@door("admin_events", wire.AdminEventsRequest)
+def admin_events(porch: Coordinator, caller: Caller, asked: wire.AdminEventsRequest) -> Answer:
+    """What administrators did."""
+    events = porch.admin_events(caller, after=asked.after, limit=asked.limit)
+    following = events[-1].admin_event_id if len(events) == asked.limit else None
+    return (
+        {"events": [shapes.admin_event(event) for event in events], "next": following},
+        f"n={len(events)}",
+    )
 
 
 # Shared -------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ from coordinator.status import Status
 
 WIRE = 1
 
+#: SHA-256 of a secret.
+SentDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
 #: Characters of one request. A client sends about a thousand definitions or 1 MiB at once.
 MOST_CHARACTERS = 32 * 2**20
 
@@ -161,18 +164,40 @@ class IssueTokenRequest(Request):
     The client makes the secret and keeps it; it never travels before it is used.
     """
 
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    digest: SentDigest
     description: SentText
+    #: Seconds for which it is good; null for ever.
+    expires: SentSeconds | None = None
 
 
 class TokensRequest(Request):
     """porch.tokens."""
 
 
+class RotateTokenRequest(Request):
+    """porch.rotate_token: a new token, whose ``digest`` is given, in the place of ``token_id``.
+
+    That one is good for ``overlap`` seconds yet; the new one for ``expires`` seconds, or (null) for
+    as long as the old one was meant to be.
+    """
+
+    token_id: SentRowId
+    digest: SentDigest
+    overlap: SentSeconds
+    expires: SentSeconds | None = None
+
+
 class RevokeTokenRequest(Request):
     """porch.revoke_token."""
 
     token_id: SentRowId
+
+
+class AdminEventsRequest(Request):
+    """porch.admin_events: one page; ``after`` is the ``next`` of the page before."""
+
+    after: SentRowId = 0
+    limit: int = 1_000
 
 
 def parse(text: object, shape: type[Request]) -> Any:

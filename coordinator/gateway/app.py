@@ -13,8 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
-from coordinator.errors import PorchError
-from coordinator.gateway import health, problems
+from coordinator.errors import PorchError, UnknownToken
+from coordinator.gateway import guessing, health, problems
 from coordinator.gateway.headers import SecurityHeaders
 from coordinator.gateway.heads import HeadAsGet
 from coordinator.gateway.pages import render, routes
@@ -48,6 +48,7 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     app.add_middleware(WithoutTrailingSlash)
     app.add_middleware(SecurityHeaders)
     app.exception_handler(PorchError)(problems.on_porch_error)
+    app.exception_handler(UnknownToken)(guessing.on_unknown_token)
     app.exception_handler(HTTPException)(problems.on_http_error)
     app.exception_handler(RequestValidationError)(problems.on_invalid)
     app.exception_handler(Exception)(problems.on_defect)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from porch_client.looking import Looking
-from porch_client.model import Pipeline, Token
+from porch_client.model import AdminEvent, Pipeline, Token
 
 
 class Unchanged:
@@ -52,18 +52,36 @@ class Administering(Looking):
         body = {word: value for word, value in given.items() if not isinstance(value, Unchanged)}
         return self._pipelines("set_policy", {"pipeline": name, **body})[0]
 
-    def issue_token(self, *, pipeline: str | None, description: str) -> tuple[Token, str]:
+    def issue_token(
+        self, *, pipeline: str | None, description: str, expires: int | None = None
+    ) -> tuple[Token, str]:
         """A new token and its secret (admin); no pipeline makes it an admin token.
 
-        The secret is made here, and only its SHA-256 travels: nobody can ask for it again.
+        ``expires``: the seconds for which it is good, None for ever. The secret is made here, and
+        only its SHA-256 travels: nobody can ask for it again.
         """
-        secret = secrets.token_hex(16)
-        body = {
+        secret, digest = _new_secret()
+        body: dict[str, Any] = {
             "pipeline": pipeline,
-            "digest": sha256(secret.encode()).hexdigest(),
+            "digest": digest,
             "description": description,
         }
+        if expires is not None:  # a coordinator of before there was this refuses the word
+            body["expires"] = expires
         return self._tokens("issue_token", body)[0], secret
+
+    def rotate_token(
+        self, token_id: int, *, overlap: int = 7 * 86_400, expires: int | None = None
+    ) -> tuple[Token, str, Token]:
+        """A new token in the place of one (admin): the new one, its secret, and the old one.
+
+        The old one is good for ``overlap`` seconds yet, 60 at least; the new one for ``expires``
+        seconds, or (None) for as long as the old one was meant to be.
+        """
+        secret, digest = _new_secret()
+        body = {"token_id": token_id, "digest": digest, "overlap": overlap, "expires": expires}
+        new, old = self._tokens("rotate_token", body)
+        return new, secret, old
 
     def tokens(self, *, pipeline: str | None = None) -> Sequence[Token]:
         """The tokens of a pipeline, or all (admin); never their secrets."""
@@ -73,5 +91,19 @@ class Administering(Looking):
         """Make a token worthless from now on (admin)."""
         return self._tokens("revoke_token", {"token_id": token_id})[0]
 
+    def admin_events(self) -> Iterator[AdminEvent]:
+        """What administrators did, oldest first (admin)."""
+        after: int | None = 0
+        while after is not None:
+            answer = self._ask("admin_events", "porch.query", {"after": after})
+            yield from map(AdminEvent.from_wire, answer["events"])
+            after = answer["next"]
+
     def _tokens(self, verb: str, body: Mapping[str, Any]) -> Sequence[Token]:
         return [Token.from_wire(sent) for sent in self._ask(verb, "porch.query", body)["tokens"]]
+
+
+def _new_secret() -> tuple[str, str]:
+    """128 random bits, and their SHA-256, both in hexadecimal digits."""
+    secret = secrets.token_hex(16)
+    return secret, sha256(secret.encode()).hexdigest()

@@ -4,7 +4,7 @@ PorchError                 .code .message .cure
 ├── Refused                a rule of the coordinator said no; repeating it changes nothing
 │   ├── BadInput           not_an_object, not_representable, too_deep, too_large, bad_json,
 │   │                      bad_csv, ragged_row, unknown_column, spool_damaged, ...
-│   ├── AccessDenied       missing_token, unknown_token, revoked_token, forbidden
+│   ├── AccessDenied       missing_token, unknown_token, revoked_token, expired_token, forbidden
 │   ├── NotFound           unknown_pipeline, unknown_version, unknown_task, ambiguous_task, ...
 │   ├── Conflict           pipeline_exists, illegal_change, status_changed, ...
 │   │   └── StaleAttempt   stale_attempt: somebody holds a later attempt of this task
@@ -49,7 +49,7 @@ class BadInput(Refused):
 
 
 class AccessDenied(Refused):
-    """The token is missing, unknown, revoked, or not good for this."""
+    """The token is missing, unknown, revoked, expired, or not good for this."""
 
 
 class NotFound(Refused):
@@ -118,7 +118,10 @@ _KINDS: dict[str, type[PorchError]] = {
         ),
         BadInput,
     ),
-    **dict.fromkeys(("missing_token", "unknown_token", "revoked_token", "forbidden"), AccessDenied),
+    **dict.fromkeys(
+        ("missing_token", "unknown_token", "revoked_token", "expired_token", "forbidden"),
+        AccessDenied,
+    ),
     **dict.fromkeys(
         (
             "unknown_pipeline",
@@ -135,6 +138,7 @@ _KINDS: dict[str, type[PorchError]] = {
             "pipeline_exists",
             "version_exists",
             "token_exists",
+            "token_ended",
             "illegal_change",
             "status_changed",
             "identity_conflict",

@@ -187,14 +187,45 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer secret as the coordinator knows it: never the secret. No pipeline means admin."""
+    """A bearer secret as the coordinator knows it: never the secret. No pipeline means admin.
+
+    ``used_at``: when it was used last, to a few minutes. ``replaced_by``: the number of the token
+    that it was rotated for.
+    """
 
     token_id: int
     pipeline: str | None
     description: str
     created_at: str
     revoked_at: str | None
+    expires_at: str | None = None
+    used_at: str | None = None
+    replaced_by: int | None = None
 
     @classmethod
     def from_wire(cls, sent: Mapping[str, Any]) -> Token:
+        # A coordinator of before there were the last three does not send them.
+        return cls(**{name: sent[name] for name in cls.__dataclass_fields__ if name in sent})
+
+
+@dataclass(frozen=True, slots=True)
+class AdminEvent:
+    """What an administrator did: with which token, from where, to which pipeline or token.
+
+    ``token``: None for somebody who may write to the database. ``subject_id``: the number of the
+    token that was issued, revoked or rotated.
+    """
+
+    admin_event_id: int
+    at: str
+    action: str
+    token_id: int | None
+    token: str | None
+    host: str | None
+    pipeline: str | None
+    subject_id: int | None
+    detail: Mapping[str, Any]
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> AdminEvent:
         return cls(**{name: sent[name] for name in cls.__dataclass_fields__})

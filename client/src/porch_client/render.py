@@ -150,11 +150,12 @@ def tokens(found: Sequence[Token]) -> str:
             t.pipeline or "(admin)",
             t.description,
             t.created_at[:19].replace("T", " "),
-            (t.revoked_at or "-")[:19].replace("T", " "),
+            *((at or "-")[:19].replace("T", " ") for at in (t.used_at, t.expires_at, t.revoked_at)),
         )
         for t in found
     ]
-    return table(("ID", "PIPELINE", "DESCRIPTION", "CREATED", "REVOKED"), rows)
+    header = ("ID", "PIPELINE", "DESCRIPTION", "CREATED", "USED", "EXPIRES", "REVOKED")
+    return table(header, rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

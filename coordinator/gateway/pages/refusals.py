@@ -22,6 +22,7 @@ from coordinator.errors import (
     NotFound,
     PorchError,
 )
+from coordinator.gateway import guessing
 from coordinator.gateway.pages import render
 from coordinator.gateway.pages.session import page_path
 from coordinator.gateway.problems import RETRY_SECONDS, status_of
@@ -36,9 +37,15 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_as_page(request: Request) -> Response:
+            reply = await answer(request)
+            await guessing.hold_back(request)
+            return reply
+
+        async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
             except PorchError as refusal:
+                guessing.note(request, refusal)
                 return refused(request, refusal)
             except RequestValidationError:
                 return refused(request, BadRequest("the form has not the shape that it needs"))

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from coordinator.errors import AccessDenied, BadRequest, MissingToken
+from coordinator.gateway import guessing
 from coordinator.gateway.callers import Porch
 from coordinator.gateway.pages import acting, charts, refusals, render, shapes
 from coordinator.gateway.pages.cures import in_a_line
@@ -46,7 +47,8 @@ def _holder(request: Request, porch: Coordinator) -> Permission | None:
     session = render.session_of(request)
     try:
         return porch.recognise(_as_session(request, session)) if session else None
-    except AccessDenied:
+    except AccessDenied as refusal:
+        guessing.note(request, refusal)
         return None
 
 
@@ -164,6 +166,7 @@ def begin_session(request: Request, porch: Porch, token: Text = "", back: Text =
     try:
         holder = porch.recognise(_as_session(request, session))
     except AccessDenied as refusal:
+        guessing.note(request, refusal)
         return render.page(
             request, "session.html", 403, here="session", back=page_path(back), refusal=refusal
         )

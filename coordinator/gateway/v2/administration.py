@@ -9,14 +9,22 @@ from fastapi import APIRouter, Response
 from coordinator import access, shapes
 from coordinator.gateway.callers import NewToken, Porch, Reader, Writer
 from coordinator.gateway.v2.answers import (
+    AdminEventsAnswer,
     IssuedAnswer,
     PipelinesAnswer,
+    RotatedAnswer,
     TokensAnswer,
     VersionsAnswer,
 )
-from coordinator.gateway.v2.bodies import PipelineBody, PolicyBody, TokenBody, VersionBody
+from coordinator.gateway.v2.bodies import (
+    PipelineBody,
+    PolicyBody,
+    RotationBody,
+    TokenBody,
+    VersionBody,
+)
 from coordinator.gateway.v2.documents import problems
-from coordinator.model import PipelineLoad
+from coordinator.model import PipelineLoad, Rotation
 from coordinator.sent import SentInAddress, SentRowId
 from coordinator.shapes import PipelineShape, TokenShape
 
@@ -83,15 +91,44 @@ def tokens(porch: Porch, caller: Writer, pipeline: SentInAddress | None = None) 
 def issue_token(porch: Porch, caller: Writer, secret: NewToken, body: TokenBody) -> IssuedAnswer:
     """Issue a token. Under an Idempotency-Key, the same one every time."""
     token = porch.add_token(
-        caller, access.digest(secret), pipeline=body.pipeline, description=body.description
+        caller,
+        access.digest(secret),
+        pipeline=body.pipeline,
+        description=body.description,
+        lifetime=body.expires,
     )
     return {**shapes.token(token), "token": secret}
+
+
+@router.post("/tokens/{token_id}/rotate", status_code=201)
+def rotate_token(
+    porch: Porch, caller: Writer, secret: NewToken, token_id: SentRowId, body: RotationBody
+) -> RotatedAnswer:
+    """Issue a token in the place of one, which is good for the overlap yet.
+
+    Under an Idempotency-Key, the same one every time.
+    """
+    rotation = Rotation(token_id, access.digest(secret), body.overlap, body.expires)
+    new, old = porch.rotate_token(caller, rotation)
+    return {**shapes.token(new), "token": secret, "replaces": shapes.token(old)}
 
 
 @router.delete("/tokens/{token_id}")
 def revoke_token(porch: Porch, caller: Writer, token_id: SentRowId) -> TokenShape:
     """Make a token worthless from now on; it stays in the list, for who did what."""
     return shapes.token(porch.revoke_token(caller, token_id))
+
+
+@router.get("/admin-events")
+def admin_events(
+    porch: Porch, caller: Writer, after: SentRowId = 0, limit: int = 1_000
+) -> AdminEventsAnswer:
+    """What administrators did, and when, with which token and from where, oldest first."""
+    events = porch.admin_events(caller, after=after, limit=limit)
+    return {
+        "events": [shapes.admin_event(event) for event in events],
+        "next": events[-1].admin_event_id if len(events) == limit else None,
+    }
 
 
 def _made(load: PipelineLoad, response: Response) -> PipelineShape:

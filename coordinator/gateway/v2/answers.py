@@ -10,6 +10,7 @@ from coordinator import shapes
 from coordinator.errors import PorchError
 from coordinator.requests import Reported
 from coordinator.shapes import (
+    AdminEventShape,
     EventShape,
     PipelineShape,
     RefusedShape,
@@ -81,6 +82,19 @@ class IssuedAnswer(TokenShape):
     """A new token, with its secret: shown this once, and not kept."""
 
     token: str
+
+
+class RotatedAnswer(IssuedAnswer):
+    """As well, the token that it replaces."""
+
+    replaces: TokenShape
+
+
+class AdminEventsAnswer(TypedDict):
+    """A page of what administrators did, oldest first; ``next``: ``after`` for the next page."""
+
+    events: list[AdminEventShape]
+    next: int | None
 
 
 def results(answers: Sequence[Reported | PorchError]) -> list[ReportedShape | RefusedShape]:

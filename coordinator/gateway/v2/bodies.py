@@ -9,7 +9,15 @@ from pydantic import Field
 
 from coordinator.model import IdentityPolicy
 from coordinator.requests import Policy
-from coordinator.sent import Sent, SentDecision, SentJobId, SentName, SentReport, SentText
+from coordinator.sent import (
+    Sent,
+    SentDecision,
+    SentJobId,
+    SentName,
+    SentReport,
+    SentSeconds,
+    SentText,
+)
 from coordinator.work import MOST_CLAIMED
 
 
@@ -92,3 +100,14 @@ class TokenBody(Sent):
 
     pipeline: SentText | None = None
     description: SentText
+    expires: Annotated[SentSeconds | None, Field(description="Seconds; null for ever")] = None
+
+
+class RotationBody(Sent):
+    """How long the old token is good yet, and how long the new one; in seconds.
+
+    ``expires`` null: for as long as the old one was meant to be.
+    """
+
+    overlap: SentSeconds = 7 * 86_400
+    expires: SentSeconds | None = None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from porch_client.cli.admin import pipeline, token
+from porch_client.cli.admin import admin_events, pipeline, token
 from porch_client.cli.decide import cancel, rerun
 from porch_client.cli.door import (
     Door,
@@ -115,6 +115,7 @@ for command in (
     drain,
     pipeline,
     token,
+    admin_events,
 ):
     root.add_command(command)
 

@@ -114,18 +114,53 @@ def add_version(door: Door, name: str, version: str) -> None:
 
 @click.group()
 def token() -> None:
-    """Issue, list and revoke tokens."""
+    """Issue, list, rotate and revoke tokens."""
 
 
 @token.command()
 @click.option("--pipeline", required=True, metavar="NAME", help="The pipeline it is good for.")
 @click.option("--description", required=True, help="Who or what uses it; shown in histories.")
+@click.option(
+    "--expires",
+    type=duration,
+    metavar="90d|none",
+    help="How long it is good; for ever if not said.",
+)
 @pass_door
-def issue(door: Door, pipeline: str, description: str) -> None:
+def issue(door: Door, pipeline: str, description: str, expires: int | None) -> None:
     """Issue a token for a pipeline. Its secret is shown this once and kept nowhere."""
     with door.porch() as porch:
-        issued, secret = porch.issue_token(pipeline=pipeline, description=description)
+        issued, secret = porch.issue_token(
+            pipeline=pipeline, description=description, expires=expires or None
+        )
     emit({"token": secret, **dataclasses.asdict(issued)})
+
+
+@token.command()
+@click.argument("token_id", type=int, metavar="ID")
+@click.option(
+    "--overlap",
+    type=duration,
+    default="7d",
+    show_default=True,
+    metavar="7d",
+    help="How long the old one is good yet: a minute at least.",
+)
+@click.option(
+    "--expires",
+    type=duration,
+    metavar="90d",
+    help="How long the new one is good; if not said, as long as the old one was meant to be.",
+)
+@pass_door
+def rotate(door: Door, token_id: int, overlap: int, expires: int | None) -> None:
+    """Issue a token in the place of the one with this ID; both are good for a while.
+
+    The new secret is shown this once and kept nowhere. To end a token at once, revoke it.
+    """
+    with door.porch() as porch:
+        new, secret, old = porch.rotate_token(token_id, overlap=overlap, expires=expires or None)
+    emit({"token": secret, **dataclasses.asdict(new), "replaces": dataclasses.asdict(old)})
 
 
 @token.command("list")
@@ -144,6 +179,15 @@ def revoke(door: Door, token_id: int) -> None:
     """Revoke the token with this ID, from `porch token list`; it is refused from then on."""
     with door.porch() as porch:
         emit(porch.revoke_token(token_id))
+
+
+@click.command("admin-events")
+@pass_door
+def admin_events(door: Door) -> None:
+    """Show what administrators did, and when and with which token: JSON lines, oldest first."""
+    with door.porch() as porch:
+        for event in porch.admin_events():
+            emit(event)
 
 
 def _each(found: Sequence[T], text: Callable[[Sequence[T]], str]) -> None:
