@@ -47,16 +47,10 @@ class Image:
         return path
 
 
-def cannot_contain() -> str | None:
-    """Why this machine cannot do it, if so."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        return "containers are tested on Linux, as root"
-    return None
-
-
 def container_tools() -> None:
     """Skips, or fails in CI, where a container cannot be had."""
-    if reason := cannot_contain():
+    if sys.platform != "linux" or os.geteuid() != 0:
+        reason = "containers are tested on Linux, as root"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     needs("bwrap", package="bubblewrap")
 
@@ -177,7 +171,7 @@ def _carry_out(
                 assert option == "--mount=type=cache,target=/root/.cache/pip", option
                 cache = _pip_cache()
                 mounts += ["--bind", str(cache), image.mountpoint("/root/.cache/pip", cache)]
-            inside(image, text, timeout=240, mounts=mounts)
+            inside(image, text, timeout=600, mounts=mounts)
         case _:
             raise AssertionError(f"these tests do not know {word}")
 

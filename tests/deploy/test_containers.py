@@ -149,6 +149,14 @@ def test_a_wrapper_is_served(engine: Engine, client: Callable[..., Any]) -> None
     client(secret, "update", claimed["task_input_id"], "--status", "done", "--attempt", "1")
 
 
+def test_a_backup_is_made_and_brought_back_as_the_page_says(engine: Engine) -> None:
+    page = (ROOT / "docs" / "deploy" / "compose.md").read_text()
+    dump, restore = re.findall(r"exec -T postgres ((?:.|\n)+?)\s[<>]porch.dump", page)
+    script = f"{dump} >/tmp/porch.dump\n{restore} </tmp/porch.dump"
+    done = engine.containers["postgres"].run("sh", "-ec", script)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_doctor_finds_it_healthy(engine: Engine) -> None:
     service = engine.compose["services"]["doctor"]
     done = engine.container("doctor", service).run()
