@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test faults lint clean
+.PHONY: install locked lock sbom audit demo test faults lint clean
 
 install: $(INSTALLED)
 
@@ -38,5 +38,40 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What was installed, and nothing else: every file has the hash that requirements.lock has of it.
+# Building our own needs setuptools, which is one of these.
+locked:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary \
+		--require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+		--editable client --editable .
+	touch $(INSTALLED)
+
+# Apart from .venv: what is needed to run porch does not depend on them.
+TOOLS := .venv-tools/bin
+$(TOOLS)/uv:
+	$(PYTHON) -m venv .venv-tools
+	$(TOOLS)/pip install --quiet --disable-pip-version-check \
+		uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+
+# For every Python from 3.11 on, and every machine. uv has settings of its own for where it looks:
+# UV_DEFAULT_INDEX, UV_INDEX, UV_INDEX_STRATEGY.
+lock: $(TOOLS)/uv
+	$(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --constraints constraints.txt --extra embedded --extra flower --extra dev \
+		--output-file requirements.lock pyproject.toml client/pyproject.toml
+
+# The bill of materials, CycloneDX 1.6, with licences left out: only what is pinned is known for sure.
+sbom: $(TOOLS)/uv
+	$(TOOLS)/cyclonedx-py requirements --pyproject pyproject.toml --spec-version 1.6 \
+		--output-reproducible --output-file sbom.json requirements.lock
+	@echo "sbom.json"
+
+audit: $(TOOLS)/uv
+	@$(TOOLS)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock || { \
+		echo "make audit: NOT clean. Either something above is vulnerable, or, where it could not" \
+			"be audited, the source of advisories cannot be reached from here."; exit 1; }
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tools sbom.json .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

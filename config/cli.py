@@ -21,6 +21,7 @@ from config.wiring import QUEUES, beat_argv, issue_admin_token, worker_argv
 from coordinator.errors import LedgerAway, PorchError
 from coordinator.identity import Limits
 from db.migrate import upgrade
+from db.roles import printed
 
 _ALL = ",".join(QUEUES)
 
@@ -47,8 +48,18 @@ def up(json_output: bool) -> None:
 
 
 @cli.command()
-def migrate() -> None:
-    """Bring the database to the schema that this release needs."""
+@click.option(
+    "--print-roles", is_flag=True, help="Print SQL that makes the roles, instead; for psql."
+)
+def migrate(print_roles: bool) -> None:
+    """Bring the database to the schema that this release needs.
+
+    If the server has the roles porch_worker and porch_reader, their rights are brought up to date
+    as well. See docs/security.md.
+    """
+    if print_roles:
+        click.echo(printed(), nl=False)
+        return
     configure_logging()
     upgrade(Settings.from_environment().required("database_url"))
     click.echo("the database is ready", err=True)

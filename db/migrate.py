@@ -9,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from db.engine import make_engine
+from db.roles import grant
 from db.translate import translated
 
 # Any number that nothing else locks: it makes migrations started at once queue behind each other.
@@ -18,7 +19,8 @@ _LOCK = 0x706F726368
 def upgrade(database_url: str) -> None:
     """Migrate to the newest schema; nothing happens if it is there already.
 
-    Safe when several processes start it at once. Raises LedgerAway if PostgreSQL cannot be reached.
+    Where the server has porch's roles, they have their rights afterwards (see ``db.roles``). Safe
+    when several processes start it at once. Raises LedgerAway if PostgreSQL cannot be reached.
     """
     engine = make_engine(database_url)
     with as_file(files("db") / "migrations") as scripts, translated(), engine.begin() as connection:
@@ -28,4 +30,5 @@ def upgrade(database_url: str) -> None:
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        grant(connection)
     engine.dispose()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.factories import unique
-from tests.house import House, User, json_lines
+from tests.house import House, User, json_lines, wait_until
 
 
 def denied(done: Any, code: str, says: str) -> None:
@@ -80,6 +80,8 @@ def test_an_admin_token_cannot_submit(house: House, user: User) -> None:
         ("token", "issue", "--pipeline", "{pipeline}", "--description", "d"),
         ("token", "list"),
         ("token", "revoke", "1"),
+        ("token", "rotate", "1"),
+        ("admin-events",),
     ],
 )
 def test_a_pipeline_token_cannot_administer(user: User, argv: tuple[str, ...]) -> None:
@@ -105,6 +107,45 @@ def test_an_issued_token_is_shown_once_and_works(house: House) -> None:
     listed = house.porch("token", "list", "--pipeline", name, token=admin).stdout
     assert [one["description"] for one in json_lines(listed)] == ["farm"]
     assert issued["token"] not in listed
+
+
+def test_an_expired_token_is_refused_with_its_cure(house: House, user: User) -> None:
+    admin = house.ready["admin_token"]
+    argv = ("token", "issue", "--pipeline", user.pipeline, "--description", "d", "--expires", "1s")
+    issued = json.loads(house.porch(*argv, token=admin).stdout)
+    assert issued["expires_at"] is not None
+
+    def ended() -> bool:
+        return submit(house, issued["token"]).returncode != 0
+
+    wait_until(ended, 10.0, "the token has expired")
+    done = submit(house, issued["token"])
+    denied(done, "expired_token", f"porch token issue --pipeline {user.pipeline}")
+
+
+def test_a_token_is_rotated_and_both_are_good_for_a_while(house: House, user: User) -> None:
+    admin = house.ready["admin_token"]
+    listed = house.porch("token", "list", "--pipeline", user.pipeline, token=admin)
+    (old,) = json_lines(listed.stdout)
+    argv = ("token", "rotate", str(old["token_id"]), "--overlap", "1h", "--expires", "90d")
+    rotated = json.loads(house.porch(*argv, token=admin).stdout)
+    assert rotated["replaces"]["replaced_by"] == rotated["token_id"]
+    assert rotated["replaces"]["expires_at"] < rotated["expires_at"]
+    assert [submit(house, secret).returncode for secret in (user.token, rotated["token"])] == [0, 0]
+    again = house.porch(*argv, token=admin)
+    denied(again, "token_ended", f"`porch token rotate {rotated['token_id']}`")
+    tokens = json_lines(
+        house.porch("token", "list", "--pipeline", user.pipeline, token=admin).stdout
+    )
+    assert all(token["used_at"] for token in tokens)
+
+
+def test_what_an_administrator_did_is_told(house: House, user: User) -> None:
+    admin = house.ready["admin_token"]
+    done = house.porch("admin-events", token=admin)
+    events = [event for event in json_lines(done.stdout) if event["pipeline"] == user.pipeline]
+    assert [event["action"] for event in events] == ["register", "issue_token"]
+    assert {event["token"] for event in events} == {"first admin token, made by porch-server up"}
 
 
 def test_a_token_is_in_no_output_and_in_no_log(house: House, user: User, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.factories import unique
 from tests.gateway.conftest import http
-from tests.house import House, User
+from tests.house import House, User, wait_until
 
 
 def pipeline(**fields: Any) -> dict[str, Any]:
@@ -82,6 +82,48 @@ def test_a_token_is_good_until_it_is_revoked(house: House, admin: httpx.Client, 
     assert admin.delete("/api/v2/tokens/999999").status_code == 404
 
 
+def test_a_token_is_good_until_it_expires(house: House, admin: httpx.Client, user: User) -> None:
+    body = {"pipeline": user.pipeline, "description": "farm", "expires": 1}
+    token = admin.post("/api/v2/tokens", json=body).json()
+    with http(house, token["token"]) as farm:
+
+        def refused() -> bool:
+            return farm.post("/api/v2/tasks/claim", json={}).status_code != 200
+
+        wait_until(refused, 10.0, "the token has expired")
+        told = farm.post("/api/v2/tasks/claim", json={}).json()
+        assert (told["status"], told["code"]) == (403, "expired_token")
+        assert "`porch token issue" in told["cure"]
+        old = farm.post("/pipelines", json=pipeline())
+        assert (old.status_code, "expired on" in old.json()["detail"]) == (403, True)
+
+
+def test_a_token_is_rotated_once_under_one_key(
+    house: House, admin: httpx.Client, user: User
+) -> None:
+    (old,) = admin.get("/api/v2/tokens", params={"pipeline": user.pipeline}).json()["tokens"]
+    path, key = f"/api/v2/tokens/{old['token_id']}/rotate", {"Idempotency-Key": unique("key")}
+    first, again = (admin.post(path, json={"overlap": 60}, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    assert first.json()["replaces"]["token_id"] == old["token_id"]
+    other = admin.post(path, json={})
+    assert (other.status_code, other.json()["code"]) == (409, "token_ended")
+    for secret in (user.token, first.json()["token"]):
+        with http(house, secret) as holder:
+            assert holder.post("/api/v2/tasks/claim", json={}).status_code == 200
+
+
+def test_what_administrators_did_is_told_page_by_page(admin: httpx.Client, user: User) -> None:
+    after, found = 0, []
+    while after is not None:
+        page = admin.get("/api/v2/admin-events", params={"after": after, "limit": 2}).json()
+        found += page["events"]
+        after = page["next"]
+    mine = [event["action"] for event in found if event["pipeline"] == user.pipeline]
+    assert mine == ["register", "issue_token"]
+
+
 def test_one_without_a_pipeline_is_an_administrator(house: House, admin: httpx.Client) -> None:
     issued = admin.post("/api/v2/tokens", json={"description": "deputy"}).json()
     assert issued["pipeline"] is None
@@ -98,6 +140,8 @@ def test_one_without_a_pipeline_is_an_administrator(house: House, admin: httpx.C
         ("POST", "/tokens", {"description": "mine"}),
         ("GET", "/tokens", None),
         ("DELETE", "/tokens/1", None),
+        ("POST", "/tokens/1/rotate", {}),
+        ("GET", "/admin-events", None),
     ],
 )
 def test_all_of_it_needs_an_admin_token(
