@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 
 from porch_client.errors import Misconfigured
 
@@ -82,7 +81,8 @@ def _secret(given: Mapping[str, str], name: str) -> str | None:
 def in_file(path: str, name: str, code: str) -> str:
     """The secret that a file holds, for the setting ``name``. Raises Misconfigured(code)."""
     try:
-        value = Path(path).read_text(encoding="utf-8").strip()
+        with open(path, encoding="utf-8") as file:
+            value = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         problem = error.strerror if isinstance(error, OSError) else "not a text file"
         raise Misconfigured(
