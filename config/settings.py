@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -22,8 +22,16 @@ from coordinator.identity import Limits
 
 #: Names that other parts of porch read: the client's settings, and what ``porch drain`` sets for
 #: the commands it runs, which may well start a server command; and what scripts give to curl.
-ELSEWHERE = frozenset({"PORCH_TOKEN", "PORCH_TIMEOUT", "PORCH_TASK", "PORCH_GATEWAY_URL"})
+ELSEWHERE = frozenset(
+    {"PORCH_TOKEN", "PORCH_TOKEN_FILE", "PORCH_TIMEOUT", "PORCH_TASK", "PORCH_GATEWAY_URL"}
+)
 ELSEWHERE_PREFIX = "PORCH_INPUT_"
+
+#: Names that say in which file a secret is, and the setting that is read from it. Not all secrets
+#: can be in the environment: other processes of the user, and `docker inspect`, show that.
+IN_FILES = {
+    f"PORCH_{name.upper()}_FILE": name for name in ("database_url", "broker_url", "result_url")
+}
 
 #: Of all that Celery can speak: what workers are run on.
 _RESULTS = ("redis", "rediss", "sentinel")
@@ -68,7 +76,7 @@ class Settings(BaseSettings):
     gateway_port: int = Field(default=8080, ge=0, le=65_535)
     #: Whether the gateway asks for a token also where nothing is changed.
     reads_need_token: bool = False
-    #: A worker makes this file when it is ready.
+    #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
     ready_file: Path | None = None
 
     @classmethod
@@ -76,7 +84,7 @@ class Settings(BaseSettings):
         """The settings as the environment has them. Raises Misconfigured."""
         refuse_unknown(os.environ)
         try:
-            settings = cls()
+            settings = cls(**_from_files(os.environ))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = "PORCH_" + "_".join(str(part) for part in first["loc"]).upper()
@@ -101,13 +109,43 @@ class Settings(BaseSettings):
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
     """Raises Misconfigured for a PORCH_ name that nothing reads: it is misspelt."""
-    known = {f"PORCH_{name.upper()}" for name in Settings.model_fields} | ELSEWHERE
+    known = known_names()
     for name in environment:
         if name.startswith("PORCH_") and name not in known:
             if name.startswith(ELSEWHERE_PREFIX):
                 continue
             near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise Misconfigured(f"there is no setting {name}", f"did you mean {near}?")
+
+
+def known_names() -> frozenset[str]:
+    """Every PORCH_ name that some part of porch reads."""
+    ours = {f"PORCH_{name.upper()}" for name in Settings.model_fields}
+    return ELSEWHERE.union(ours, IN_FILES)
+
+
+def _from_files(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings whose values are in files. A name that is set to nothing is not set."""
+    values = {}
+    for name, setting in IN_FILES.items():
+        path = environment.get(name)
+        if not path:
+            continue
+        plain = f"PORCH_{setting.upper()}"
+        if environment.get(plain):
+            raise Misconfigured(f"both {plain} and {name} are set", "unset one of them")
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or "not UTF-8"
+            raise Misconfigured(
+                f"{name}: cannot read {path}: {said}",
+                f"name a file that this user may read, with what {plain} would be in it",
+            ) from None
+        if not value:
+            raise Misconfigured(f"{name}: {path} is empty", f"write into it what {plain} would be")
+        values[setting] = value
+    return values
 
 
 def _with_driver(url: str) -> str:

@@ -27,7 +27,7 @@ from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
 from config.server_home import server_home
-from config.settings import Settings
+from config.settings import IN_FILES, Settings
 from config.signals import Stopped, StopSignals
 from config.state import State
 from config.supervision import keep_running
@@ -153,7 +153,7 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
             name=name,
             argv=argv,
             env={
-                **os.environ,
+                **_environment(),
                 "PORCH_DATABASE_URL": urls.database,
                 "PORCH_BROKER_URL": urls.broker,
                 "PORCH_RESULT_URL": urls.result,
@@ -170,6 +170,11 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
         worker_ready(family, child, ready_file)
 
 
+def _environment() -> dict[str, str]:
+    """Ours, without the names of files: what was read from them is handed on itself."""
+    return {name: value for name, value in os.environ.items() if name not in IN_FILES}
+
+
 def _start_gateway(
     urls: Urls, settings: Settings, state: State, family: Family
 ) -> tuple[Urls, Child]:
@@ -180,7 +185,7 @@ def _start_gateway(
         Program(
             name="gateway",
             argv=gateway_argv(host, port),
-            env={**os.environ, "PORCH_DATABASE_URL": urls.database},
+            env={**_environment(), "PORCH_DATABASE_URL": urls.database},
             cwd=Path.cwd(),
             log=state.log("gateway"),
             stage=_WORKER_STAGE,

@@ -95,8 +95,9 @@ def _migrations(connection: Connection) -> Check:
 
 def _schema(connection: Connection) -> Check:
     values = {"schema": SCHEMA}
-    # To a login that is called like the schema, it is the one that need not be named: Alembic would
-    # find there what it takes for other tables.
+    # Where our schema comes first in the search path, as it does for a role named like it, its
+    # tables would be taken for tables without a schema, and ours for missing.
+    connection.exec_driver_sql("SET LOCAL search_path = ''")
     connection.dialect.default_schema_name = "public"
     context = MigrationContext.configure(
         connection,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_ready
+from celery.signals import setup_logging
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.logs import configure_logging
@@ -112,14 +112,6 @@ def _app_from_environment() -> Celery:
 @setup_logging.connect
 def _log_as_porch_does(**_: object) -> None:
     configure_logging()
-
-
-@beat_init.connect
-@worker_ready.connect
-def _tell_that_it_is_ready(**_: object) -> None:
-    ready_file = Settings.from_environment().ready_file
-    if ready_file is not None:
-        ready_file.touch()
 
 
 app = _app_from_environment()

@@ -7,6 +7,8 @@ from typing import Any
 from celery import beat
 from kombu.exceptions import ChannelError
 
+from tasks.sign_of_life import go_on
+
 
 class Scheduler(beat.Scheduler):
     """Celery's scheduler, keeping nothing on disk, and asking for nothing that waits already.
@@ -17,9 +19,11 @@ class Scheduler(beat.Scheduler):
 
     def apply_async(self, entry: Any, *args: Any, **options: Any) -> Any:
         """Publish what is due, unless the same is waiting."""
-        if self._waits(entry.options["queue"]):
-            return None
-        return super().apply_async(entry, *args, **options)
+        asked = None
+        if not self._waits(entry.options["queue"]):
+            asked = super().apply_async(entry, *args, **options)
+        go_on()
+        return asked
 
     def _waits(self, queue: str) -> bool:
         try:

@@ -25,11 +25,15 @@ from tests.factories import unique
 BIN = Path(sys.executable).parent
 
 
-def needs(*programs: str) -> str:
-    """The path of the first of these programs that is here; skips, or fails in CI, if none is."""
+def needs(*programs: str, package: str | None = None) -> str:
+    """The path of the first of these programs that is here; skips, or fails in CI, if none is.
+
+    ``package``: Debian's, where it is not named like the first program.
+    """
     found = next(filter(None, map(shutil.which, programs)), None)
     if found is None:
-        missing = f"this machine has no {programs[0]}: apt-get install {programs[0]}"
+        wanted = package or programs[0]
+        missing = f"this machine has no {programs[0]}: apt-get install {wanted}"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     return found
 

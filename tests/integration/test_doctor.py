@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from config.doctor import examine
 from config.wiring import make_coordinator
@@ -15,6 +15,7 @@ from coordinator.model import Task
 from coordinator.requests import Name, Policy, Report, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
+from db.schema import SCHEMA
 from tests.databases import copy_of
 from tests.factories import admin, caller, cancel, definitions, pipeline, rerun, submit
 from tests.house import run
@@ -402,6 +403,12 @@ def test_what_an_operator_has_added_is_a_warning(url: str) -> None:
     assert health.healthy
     assert the("schema", health).level is Level.WARNING
     assert found("schema", health) == "index by_host is none of porch's"
+
+
+def test_a_search_path_that_begins_with_our_schema_hides_nothing(url: str) -> None:
+    database = make_url(url).database
+    do(url, f"ALTER DATABASE {database} SET search_path = {SCHEMA}, public")
+    assert examine(url).healthy
 
 
 def test_tables_that_cannot_be_read_are_told(url: str) -> None:

@@ -186,8 +186,10 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
     elsewhere = tmp_path / "elsewhere"
     try:
         with embedded_servers(elsewhere) as servers:
+            secret = tmp_path / "database_url"
+            secret.write_text(servers.database_url + "\n")
             urls = {
-                "PORCH_DATABASE_URL": servers.database_url,
+                "PORCH_DATABASE_URL_FILE": str(secret),
                 "PORCH_BROKER_URL": servers.broker_url,
             }
             with _up(state_dir, "--json", **urls) as process:

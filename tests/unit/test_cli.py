@@ -438,12 +438,13 @@ class TestHowItEnds:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setenv("PORCH_TOKEN", "old")
+        monkeypatch.setenv("PORCH_TOKEN_FILE", "of another")
         path = tmp_path / "token"
         path.write_text("porch_s3cret\n")
         session = FakeSession(pipelines=[])
         assert session.porch("--token-file", str(path), "pipeline", "list") == 0
         assert os.environ["PORCH_TOKEN"] == "porch_s3cret"
+        assert "PORCH_TOKEN_FILE" not in os.environ
         assert session.porch("--token-file", str(tmp_path), "pipeline", "list") == 2
         assert "porch: no_token_set: " in capsys.readouterr().err
 

@@ -12,12 +12,8 @@ from config.settings import Misconfigured, Settings
 from porch_client.errors import Misconfigured as ClientMisconfigured
 
 
-def known_to_the_server() -> set[str]:
-    return {f"PORCH_{name.upper()}" for name in Settings.model_fields} | server.ELSEWHERE
-
-
 def test_client_and_server_know_the_same_names() -> None:
-    assert known_to_the_server() == set(client._KNOWN)
+    assert server.known_names() == client._KNOWN
     assert server.ELSEWHERE_PREFIX == client._INPUT
 
 
@@ -112,3 +108,65 @@ class TestTheClient:
     def test_refuses_a_timeout_that_is_none(self, value: str) -> None:
         with pytest.raises(ClientMisconfigured, match="not a number of seconds"):
             client.Settings.from_environment({"PORCH_TIMEOUT": value})
+
+
+class TestASecretInAFile:
+    def test_is_read_by_the_server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "database").write_text("postgresql://u:p@host/db\n")
+        (tmp_path / "broker").write_text("redis://:p@host:6379/0\n")
+        monkeypatch.setenv("PORCH_DATABASE_URL_FILE", str(tmp_path / "database"))
+        monkeypatch.setenv("PORCH_BROKER_URL_FILE", str(tmp_path / "broker"))
+        settings = Settings.from_environment()
+        assert settings.database_url == "postgresql+psycopg2://u:p@host/db"
+        assert settings.broker_url == "redis://:p@host:6379/0"
+
+    def test_is_checked_like_any_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "database").write_text("mysql://u:hunter2@host/db\n")
+        monkeypatch.setenv("PORCH_DATABASE_URL_FILE", str(tmp_path / "database"))
+        with pytest.raises(Misconfigured, match="not a PostgreSQL URL") as refused:
+            Settings.from_environment()
+        assert "hunter2" not in str(refused.value)
+
+    def test_is_not_to_be_given_twice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PORCH_BROKER_URL", "redis://h/0")
+        monkeypatch.setenv("PORCH_BROKER_URL_FILE", str(tmp_path / "broker"))
+        with pytest.raises(Misconfigured, match="both PORCH_BROKER_URL and PORCH_BROKER_URL_FILE"):
+            Settings.from_environment()
+
+    def test_is_read_by_the_client(self, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text("t\n")
+        (tmp_path / "broker").write_text("redis://h/0\n")
+        given = {
+            "PORCH_TOKEN_FILE": str(tmp_path / "token"),
+            "PORCH_BROKER_URL_FILE": str(tmp_path / "broker"),
+        }
+        settings = client.Settings.from_environment(given)
+        assert (settings.token, settings.broker_url) == ("t", "redis://h/0")
+
+    def test_is_not_to_be_given_to_the_client_twice(self) -> None:
+        with pytest.raises(ClientMisconfigured, match="set_twice"):
+            client.Settings.from_environment({"PORCH_TOKEN": "t", "PORCH_TOKEN_FILE": "f"})
+
+    @pytest.mark.parametrize(
+        ("contents", "problem"),
+        [(None, "No such file"), ("", "is empty"), (" \n", "is empty"), (b"\xff", "")],
+    )
+    def test_that_holds_none_is_told(
+        self,
+        contents: str | bytes | None,
+        problem: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        path = tmp_path / "secret"
+        if contents is not None:
+            path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
+        monkeypatch.setenv("PORCH_BROKER_URL_FILE", str(path))
+        with pytest.raises(Misconfigured, match=f"{path}.*{problem}"):
+            Settings.from_environment()
+        with pytest.raises(ClientMisconfigured, match=f"no_broker.*{path}.*{problem}"):
+            client.Settings.from_environment({"PORCH_BROKER_URL_FILE": str(path)})

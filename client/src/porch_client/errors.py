@@ -9,7 +9,7 @@ PorchError                 .code .message .cure
 │   ├── Conflict           pipeline_exists, illegal_change, status_changed, ...
 │   │   └── StaleAttempt   stale_attempt: somebody holds a later attempt of this task
 │   └── (any code this client does not know yet is a plain Refused)
-├── Misconfigured          no_broker, no_token_set, unknown_setting: mend the settings;
+├── Misconfigured          no_broker, no_token_set, unknown_setting, set_twice: mend the settings;
 │                          spool_needs_pipeline, spool_failed, spool_unreadable, no_spool
 └── Unreachable            no answer in time; the request may still be carried out later;
     │                      spool_busy: another process is sending the spool

@@ -10,10 +10,19 @@ from porch_client.errors import Misconfigured
 
 #: Names the server reads, names that ``porch drain`` sets for the commands it runs, and ours.
 _OURS = ("PORCH_BROKER_URL", "PORCH_RESULT_URL", "PORCH_TOKEN", "PORCH_TIMEOUT")
+#: Secrets of ours, each with the code of the error where it cannot be read: NAME_FILE may say in
+#: which file one is.
+_SECRETS = {
+    "PORCH_BROKER_URL": "no_broker",
+    "PORCH_RESULT_URL": "no_broker",
+    "PORCH_TOKEN": "no_token_set",
+}
 _KNOWN = frozenset(
     (
         *_OURS,
+        *(f"{name}_FILE" for name in _SECRETS),
         "PORCH_DATABASE_URL",
+        "PORCH_DATABASE_URL_FILE",
         "PORCH_STATE_DIR",
         "PORCH_MAX_INPUT_BYTES",
         "PORCH_READY_FILE",
@@ -40,7 +49,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """The settings as the environment has them. Raises Misconfigured for a misspelt name."""
+        """The settings as the environment and the files that it names have them.
+
+        Raises Misconfigured: a name is misspelt, or a file cannot be read.
+        """
         given = os.environ if environment is None else environment
         for name in given:
             if name.startswith("PORCH_") and name not in _KNOWN and not name.startswith(_INPUT):
@@ -51,11 +63,35 @@ class Settings:
                     "unknown_setting", f"there is no setting {name}", f"did you mean {near}?"
                 )
         return cls(
-            given.get("PORCH_BROKER_URL") or None,
-            given.get("PORCH_RESULT_URL") or None,
-            given.get("PORCH_TOKEN") or None,
+            _secret(given, "PORCH_BROKER_URL"),
+            _secret(given, "PORCH_RESULT_URL"),
+            _secret(given, "PORCH_TOKEN"),
             seconds(given.get("PORCH_TIMEOUT") or str(_TIMEOUT)),
         )
+
+
+def _secret(given: Mapping[str, str], name: str) -> str | None:
+    path = given.get(f"{name}_FILE")
+    if not path:
+        return given.get(name) or None
+    if given.get(name):
+        raise Misconfigured("set_twice", f"both {name} and {name}_FILE are set", "unset one")
+    return in_file(path, name, _SECRETS[name])
+
+
+def in_file(path: str, name: str, code: str) -> str:
+    """The secret that a file holds, for the setting ``name``. Raises Misconfigured(code)."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise Misconfigured(
+            code, f"cannot read {name} from {path}: {problem}", "give the right file"
+        ) from None
+    if not value:
+        raise Misconfigured(code, f"{path} is empty", f"write {name} into it")
+    return value
 
 
 def seconds(text: str) -> float:

@@ -66,24 +66,20 @@ version_option = click.option(
 def use_broker(url: str | None) -> None:
     """The option outranks the variable, for the commands that `porch drain` starts as well."""
     if url is not None:
-        os.environ["PORCH_BROKER_URL"] = url
+        _set("PORCH_BROKER_URL", url)
 
 
 def use_token_file(path: str | None) -> None:
     """Take the token from a file. It is never an option: process lists show those to everyone."""
-    if path is None:
-        return
-    try:
-        with open(path, encoding="utf-8") as file:
-            token = file.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        problem = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise Misconfigured(
-            "no_token_set", f"cannot read the token from {path}: {problem}", "give the right file"
-        ) from None
-    if not token:
-        raise Misconfigured("no_token_set", f"{path} is empty", "write the token into it")
-    os.environ["PORCH_TOKEN"] = token
+    from porch_client.settings import in_file  # noqa: PLC0415
+
+    if path is not None:
+        _set("PORCH_TOKEN", in_file(path, "PORCH_TOKEN", "no_token_set"))
+
+
+def _set(name: str, value: str) -> None:
+    os.environ[name] = value
+    os.environ.pop(f"{name}_FILE", None)
 
 
 def emit(record: Any) -> None:
