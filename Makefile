@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install locked lock sbom audit demo test faults bench lint clean
+.PHONY: install locked lock sbom audit demo test faults bench growth lint clean
 
 install: $(INSTALLED)
 
@@ -40,6 +40,13 @@ PEERS := $(patsubst benchmarks/peers/%/requirements.txt,.bench/%/.installed,$(wi
 bench: install $(PEERS)
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(CONTESTANTS),--contestants $(CONTESTANTS))
+
+# Whether it becomes slower as the ledger grows to 10,000,000 tasks: an hour, and 40 GB while it runs.
+# make growth KEEP=/a/folder keeps the ledgers for the next time.
+growth: install .bench/procrastinate/.installed
+	$(BIN)/python -m benchmarks.growth $(if $(KEEP),--keep $(KEEP))
+	$(BIN)/python -m benchmarks.growth --snapshot $(if $(KEEP),--keep $(KEEP))
+	$(BIN)/python -m benchmarks.growth_doors $(if $(KEEP),--keep $(KEEP))
 
 .bench/%/.installed: benchmarks/peers/%/requirements.txt
 	$(PYTHON) -m venv .bench/$*

@@ -42,7 +42,10 @@ class Ledger:
         self.admin_token = issue_admin_token(self.database_url, "benchmark")
         self._porch = make_coordinator(self.database_url)
         ledger = self._porch.ledger
-        ledger.register_pipeline(PIPELINE, URI, VERSION, uuid4())
+        if ledger.pipeline(PIPELINE) is None:
+            self._porch.register_pipeline(
+                Caller(self.admin_token, uuid4()), PIPELINE, uri=URI, version=VERSION
+            )
         self.pipeline = ledger.pipeline(PIPELINE)
         self.pipeline_id = self.pipeline.pipeline_id
         self.token = access.new_secret()

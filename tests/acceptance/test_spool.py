@@ -179,8 +179,8 @@ def test_flushes_killed_at_any_instant_lose_nothing_and_double_nothing(
     chance = random.Random(seed)
     spool = Spool(folder)
     spool.make()
-    for first in range(0, RUNS, 5):
-        texts = [f'{{"n":{n}}}' for n in range(first, first + 5)]
+    for first in range(0, RUNS, 2):
+        texts = [f'{{"n":{n}}}' for n in range(first, first + 2)]
         spool.put(Bundle(user.pipeline, None, 0, texts))
     killed = 0
     for _ in range(40):

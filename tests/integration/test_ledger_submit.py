@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
-from uuid import UUID, uuid4
-
 import pytest
 from sqlalchemy import text
 
@@ -19,8 +15,7 @@ from coordinator.errors import (
     WhichVersion,
 )
 from coordinator.model import Standing
-from coordinator.request_ids import new_request_id
-from coordinator.requests import Caller, Name, Policy, Search
+from coordinator.requests import Name, Policy, Search
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from tests.factories import admin, caller, definition, definitions, finish, pipeline, submit
@@ -53,32 +48,6 @@ def test_a_known_definition_is_answered_with_its_status(porch: Coordinator) -> N
     (answer,) = porch.submit(caller(secret), [given])
     assert isinstance(answer, Standing)
     assert (answer.status, answer.created) == (Status.FAILED, False)
-
-
-@pytest.mark.parametrize("new", [uuid4, new_request_id], ids=["of any kind", "that tells its time"])
-def test_a_request_that_comes_again_after_days_is_told_again_what_it_created(
-    porch: Coordinator, new: Callable[[], UUID]
-) -> None:
-    _, secret = pipeline(porch)
-    again = Caller(secret, new())
-    assert created(porch.submit(again, [{"run": 1}])) == [True]
-    with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
-        # Which is as if it came again after three days: what counts is which of both is older.
-        days = timedelta(days=3) if again.request_id.version == 4 else timedelta(hours=20)
-        connection.execute(
-            text("UPDATE porch.task SET created_at = created_at - :days"), {"days": days}
-        )
-    assert created(porch.submit(again, [{"run": 1}])) == [True]
-
-
-def test_what_is_older_than_a_request_is_not_its_work(porch: Coordinator) -> None:
-    _, secret = pipeline(porch)
-    submit(porch, secret, [{"run": 1}])
-    with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
-        connection.execute(
-            text("UPDATE porch.task SET created_at = created_at - interval '3 days'")
-        )
-    assert created(porch.submit(caller(secret), [{"run": 1}])) == [False]
 
 
 def test_a_request_that_comes_again_is_told_again_what_it_created(porch: Coordinator) -> None:

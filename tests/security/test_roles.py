@@ -24,6 +24,7 @@ from tests.house import run, start, wait_until
 from tests.integration.test_ledger_admin import *  # noqa: F403
 from tests.integration.test_ledger_change import *  # noqa: F403
 from tests.integration.test_ledger_claim import *  # noqa: F403
+from tests.integration.test_ledger_crowd import *  # noqa: F403
 from tests.integration.test_ledger_submit import *  # noqa: F403
 
 LOGINS = {"porch_worker": "test_worker", "porch_reader": "test_reader"}

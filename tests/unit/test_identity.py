@@ -8,11 +8,12 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.errors import NotAnObject, NotRepresentable, TooDeep, TooLarge
-from coordinator.identity import Limits, identify
+from coordinator.identity import Limits, canonical_json, identify
 
 SAFE = 2**53 - 1
 
@@ -223,3 +224,28 @@ def test_the_limit_counts_bytes_and_not_characters() -> None:
 def test_a_mebibyte_is_too_large_unless_the_operator_says_otherwise() -> None:
     with pytest.raises(TooLarge, match="PORCH_MAX_INPUT_BYTES"):
         identify({"a": "x" * 2**20}, Limits())
+
+
+class TestTheQuickWay:
+    """For plain definitions, Python's encoder stands in for that of RFC 8785."""
+
+    @given(_inputs)
+    def test_writes_what_the_rfc_says(self, task_input: dict[str, Any]) -> None:
+        assert canonical_json(task_input) == rfc8785.dumps(task_input)
+
+    @given(st.characters(exclude_categories=["Cs"]), st.characters(exclude_categories=["Cs"]))
+    def test_of_every_sign_in_keys_and_texts(self, one: str, other: str) -> None:
+        task_input = {one: other, other: one, "~": [one + other]}
+        assert canonical_json(task_input) == rfc8785.dumps(task_input)
+
+    @pytest.mark.parametrize(
+        "task_input",
+        [
+            {"\ue000": 1, "\U0001f9ec": 2},  # UTF-16 has these in another order than Unicode
+            {"a": 1.0, "b": 1e21, "c": -0.0, "d": 1e-7},
+            {"a": SAFE, "b": -SAFE, "c": True, "d": None, "e": [[], {}]},
+            {"controls": "".join(map(chr, range(1, 32))) + "\x7f\u2028"},
+        ],
+    )
+    def test_of_what_is_written_in_more_ways_than_one(self, task_input: dict[str, Any]) -> None:
+        assert canonical_json(task_input) == rfc8785.dumps(task_input)
