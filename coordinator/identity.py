@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import rfc8785
 
@@ -39,8 +39,7 @@ class Limits:
     max_depth: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(NamedTuple):
     """A task_input with its key: 32 bytes, and the JSON text that is kept.
 
     The text is as the caller wrote it (order of keys, form of numbers), not the canonical one:
@@ -88,20 +87,20 @@ def canonical_json(task_input: Any) -> bytes:
     return _SORTED(task_input).encode() if _is_plain(task_input) else rfc8785.dumps(task_input)
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: Any) -> bool:
     """Whether it has no numbers but safe integers, which are written in one way only, and no keys
     but of ASCII, of which the order by UTF-16, the RFC's, is that of Python."""
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -_SAFE <= value <= _SAFE  # type: ignore[operator]
+        return bool(-_SAFE <= value <= _SAFE)
     if kind is dict:
-        return all(
-            type(key) is str and key.isascii() and _is_plain(part)
-            for key, part in value.items()  # type: ignore[attr-defined]
-        )
-    return kind is list and all(map(_is_plain, value))  # type: ignore[call-overload]
+        for key, part in value.items():
+            if type(key) is not str or not key.isascii() or not _is_plain(part):
+                return False
+        return True
+    return kind is list and all(map(_is_plain, value))
 
 
 def identified(task_input: object, limits: Limits) -> Identified | PorchError:

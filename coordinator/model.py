@@ -170,9 +170,11 @@ class Claim:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a submitted definition has become: its status, and whether this submission made it."""
+class Standing(NamedTuple):
+    """What a submitted definition has become: its status, and whether this submission made it.
+
+    Made by the thousand, as Identified is: a tuple takes a third of the time of a frozen class.
+    """
 
     key: bytes
     status: Status

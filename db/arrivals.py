@@ -236,11 +236,13 @@ class Batch:
         answers = []
         for n, wanted in self._registrations:
             mine = []
+            told = set()
             for given in wanted.inputs:
                 standing = self._standings[n, given.key]
+                if given.key in told:
+                    standing = standing._replace(created=False)
+                told.add(given.key)
                 mine.append(standing)
-                if standing.created:
-                    self._standings[n, given.key] = replace(standing, created=False)
             answers.append(mine)
         return answers
 
