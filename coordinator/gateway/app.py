@@ -25,6 +25,7 @@ from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.gateway.sizes import BoundedBodies
 from coordinator.gateway.v1 import pipelines, tasks, versions
 from coordinator.gateway.v2 import router as v2
+from coordinator.gateway.v2 import work
 from coordinator.service import Coordinator
 
 #: Requests that one process carries out at a time, beside a crowd's; more of them wait their turn.
@@ -54,7 +55,11 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     app.add_middleware(
         Lane,
         crowd=lambda: app.state.crowd,
-        paths={"/tasks": tasks.created, "/tasks/claim": tasks.claimed},
+        paths={
+            "/tasks": tasks.created,
+            "/tasks/claim": tasks.claimed,
+            "/api/v2/tasks/claim": work.claimed,
+        },
     )
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(UnknownToken)(guessing.on_unknown_token)

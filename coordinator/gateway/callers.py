@@ -17,6 +17,8 @@ from coordinator.requests import Caller
 from coordinator.service import Coordinator
 
 _BEARER = re.compile(r"\ABearer +(\S+) *\Z", re.IGNORECASE)
+#: Where a scope has the name of a request that has been tried already: see ``lane``.
+REQUEST_ID = "porch_request_id"
 _SPACE = UUID("6f3c1b0e-1d35-4b0e-9c55-7d3c6b0f7a11")
 
 
@@ -103,6 +105,7 @@ def _request_id(request: Request, secret: str, key: str | None) -> UUID:
     draft-ietf-httpapi-idempotency-key-header-07.)
     """
     if key is None:
-        return new_request_id()
+        tried: UUID | None = request.scope.get(REQUEST_ID)
+        return tried or new_request_id()
     owner = sha256(secret.encode()).hexdigest()
     return uuid5(_SPACE, f"{owner} {request.method} {request.url.path} {key}")

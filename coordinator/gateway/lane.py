@@ -2,8 +2,8 @@
 
 Most of the time of such a request goes into finding its route, its parameters and their documents.
 Here the plain ones are answered before all that: a well-formed request that succeeds. Every other
-one, and every refusal, goes on to the routes, which answer it as if there were no lane; what was
-refused here has changed nothing.
+one, and every refusal, goes on to the routes, which answer it as if there were no lane, and under
+the same request_id: it has no second effect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator import access
 from coordinator.errors import PorchError
-from coordinator.gateway.callers import bearer
+from coordinator.gateway.callers import REQUEST_ID, bearer
 from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import headers_of
 from coordinator.request_ids import new_request_id
@@ -61,7 +61,8 @@ class Lane:
             else:
                 await self._send(scope["path"], status, body, send)
                 return
-        await self.app(scope, _replayed(message, receive), send)
+        again = {**scope, REQUEST_ID: caller.request_id}
+        await self.app(again, _replayed(message, receive), send)
 
     async def _send(self, path: str, status: int, body: bytes, send: Send) -> None:
         headers = [
@@ -75,7 +76,7 @@ class Lane:
 
 def _caller(scope: Scope) -> Caller | None:
     """Who asks, if the headers are those of a plain request."""
-    authorization = length = None
+    authorization = length = kind = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             if authorization is not None:
@@ -83,9 +84,13 @@ def _caller(scope: Scope) -> Caller | None:
             authorization = value
         elif name == b"content-length":
             length = value
+        elif name == b"content-type":
+            kind = value
         elif name in (b"idempotency-key", b"expect", b"content-encoding"):
             return None
-    if authorization is None or length is None or not 0 < int(length) <= _LONGEST:
+    if authorization is None or kind != b"application/json":
+        return None
+    if length is None or not 0 < int(length) <= _LONGEST:
         return None
     try:
         secret = bearer(authorization.decode("latin-1"))

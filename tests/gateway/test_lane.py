@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -75,9 +76,10 @@ ODD: dict[str, Any] = {
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_request_is_told_alike(owner: httpx.Client, user: User, what: str) -> None:
     body = ODD[what].replace(b"%s", user.pipeline.encode())
+    as_json = {"Content-Type": "application/json"}
     owner.post("/tasks", content=body, params=OFF_IT)
-    plain = owner.post("/tasks", content=body, params=ON_THE_LANE)
-    assert told(plain) == told(owner.post("/tasks", content=body, params=OFF_IT))
+    plain = owner.post("/tasks", content=body, params=ON_THE_LANE, headers=as_json)
+    assert told(plain) == told(owner.post("/tasks", content=body, params=OFF_IT, headers=as_json))
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,58 @@ def test_a_claim_is_told_alike(owner: httpx.Client, user: User) -> None:
     assert first["pipeline"] == full(user)
     assert told(plain)[2] == told(other)[2]
     assert told(owner.post("/tasks/claim", json=of_mine))[:2] == (200, [])
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "", "x/y"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"n": 2}',
+        b'{"n": 0}',
+        b'{"n": "2"}',
+        b'{"job_id": "4711"}',
+        b'{"version": "9"}',
+        b'{"pipeline": "none"}',
+        b'{"request_id": "no uuid"}',
+        b'{"surprise": 1}',
+        b"nonsense",
+        b"[]",
+    ],
+)
+def test_a_claim_of_the_second_api_is_told_alike(
+    owner: httpx.Client, user: User, body: bytes, kind: str
+) -> None:
+    user.register(*[{"n": n} for n in range(4)])
+    replies = [
+        owner.post("/api/v2/tasks/claim", content=body, params=way) for way in (ON_THE_LANE, OFF_IT)
+    ]
+    plain, other = (told(reply) for reply in replies)
+    assert (plain[0], plain[2]) == (other[0], other[2])
+    if plain[0] != 200:
+        assert plain[1] == other[1]
+        return
+    for told_of, differs in ((plain[1], other[1]),):
+        assert told_of.keys() == differs.keys()
+        assert [task.keys() for task in told_of["tasks"]] == [
+            task.keys() for task in differs["tasks"]
+        ]
+    keys = [task["task_input_id"] for reply in replies for task in reply.json()["tasks"]]
+    assert len(keys) == len(set(keys)) > 0
+
+
+def test_a_claim_under_a_name_is_handed_the_same_on_the_lane_and_off_it(
+    owner: httpx.Client, user: User
+) -> None:
+    user.register(*[{"n": n} for n in range(4)])
+    named = {"n": 2, "request_id": str(uuid4())}
+    replies = [
+        owner.post("/api/v2/tasks/claim", json=named, params=way).json()
+        for way in (ON_THE_LANE, OFF_IT, ON_THE_LANE)
+    ]
+    assert [len(reply["tasks"]) for reply in replies] == [2, 2, 2]
+    assert len({json.dumps([t["task_input_id"] for t in r["tasks"]]) for r in replies}) == 1
+    assert {reply["request_id"] for reply in replies} == {named["request_id"]}
 
 
 def test_a_key_that_is_sent_again_registers_once(owner: httpx.Client, user: User) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fastapi import APIRouter, Request
+from pydantic import TypeAdapter
 
 from coordinator import shapes
 from coordinator.errors import BadRequest
 from coordinator.gateway.callers import Porch, Writer
-from coordinator.gateway.crowd import Together
+from coordinator.gateway.crowd import Crowd, Together
 from coordinator.gateway.v2.answers import ClaimAnswer, ReleaseAnswer, ResultsAnswer, results
 from coordinator.gateway.v2.bodies import (
     CancelBody,
@@ -20,7 +21,9 @@ from coordinator.gateway.v2.bodies import (
     UpdateBody,
 )
 from coordinator.gateway.v2.documents import problems
-from coordinator.requests import Claiming
+from coordinator.requests import Caller, Claiming
+
+_CLAIMED = TypeAdapter(ClaimAnswer)
 
 router = APIRouter(prefix="/tasks", tags=["v2: work"], responses=problems(400, 404, 413))
 
@@ -30,12 +33,21 @@ async def claim(
     request: Request, together: Together, caller: Writer, body: ClaimBody
 ) -> ClaimAnswer:
     """Hand out PENDING tasks, highest priority first, then oldest first."""
+    if body.request_id is not None and "idempotency-key" in request.headers:
+        raise BadRequest("this claim has an Idempotency-Key and a request_id", "send one")
+    return await _claim(together, caller, body)
+
+
+async def claimed(crowd: Crowd, caller: Caller, body: bytes) -> tuple[int, bytes]:
+    """As ``claim``, as JSON: see ``lane``."""
+    return 200, _CLAIMED.dump_json(await _claim(crowd, caller, ClaimBody.model_validate_json(body)))
+
+
+async def _claim(crowd: Crowd, caller: Caller, body: ClaimBody) -> ClaimAnswer:
     if body.request_id is not None:
-        if "idempotency-key" in request.headers:
-            raise BadRequest("this claim has an Idempotency-Key and a request_id", "send one")
         caller = replace(caller, request_id=body.request_id)
     wish = Claiming(caller, body.n, body.pipeline, body.version, body.job_id)
-    tasks = (await together.claim(wish)).tasks
+    tasks = (await crowd.claim(wish)).tasks
     return {
         "request_id": str(caller.request_id),
         "lease": tasks[0].lease if tasks else None,
