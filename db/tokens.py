@@ -17,6 +17,7 @@ from coordinator.requests import Rotation
 from db import schema
 from db.admin_events import AdminEventLedger, note
 from db.rows import token_of
+from db.translate import translated
 
 _K = schema.token.c
 
@@ -161,7 +162,13 @@ class TokenLedger(AdminEventLedger):
 
     def _note_use(self, token_ids: Sequence[int]) -> None:
         """Note that these were used. That is for people: what they are used for goes on without."""
-        with suppress(LedgerAway), self._transaction() as connection:
+        with (
+            suppress(LedgerAway),
+            self._transaction() as connection,
+            translated(bounded=True),
+            # It may be the transaction of what they are used for, which must not fail with it.
+            connection.begin_nested(),
+        ):
             connection.execute(NOTE_USE, {"token_ids": list(token_ids)})
 
 

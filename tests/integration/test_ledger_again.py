@@ -50,3 +50,21 @@ def test_what_is_older_than_a_request_is_not_its_work(porch: Coordinator) -> Non
     submit(porch, secret, [{"run": 1}])
     make_older(porch, timedelta(days=3))
     assert not created(porch, caller(secret))
+
+
+def test_a_use_that_cannot_be_noted_keeps_nobody_from_submitting(porch: Coordinator) -> None:
+    _, secret = pipeline(porch)
+    with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            text(
+                "CREATE FUNCTION porch.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END$$;"
+                " CREATE TRIGGER refuse BEFORE UPDATE ON porch.token"
+                " EXECUTE FUNCTION porch.refuse()"
+            )
+        )
+    try:
+        assert created(porch, caller(secret))
+    finally:
+        with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
+            connection.execute(text("DROP FUNCTION porch.refuse() CASCADE"))
