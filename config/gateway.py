@@ -46,7 +46,8 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
         host=host,
         port=port,
         workers=workers,
-        log_config=logging_config() if log_config is None else _read(log_config),
+        log_config=_read(log_config) if log_config else logging_config(Settings.from_environment()),
+        access_log=False,  # our own line tells more: see coordinator.operations
         timeout_graceful_shutdown=_STOP_SECONDS,
         server_header=False,
         **tls,
@@ -78,4 +79,5 @@ def _read(log_config: Path) -> dict[str, Any]:
             f'{log_config} is no logging configuration: it has no "version": 1',
             "see logging.config.dictConfig in Python's documentation",
         )
-    return config
+    # What it does not name goes on telling, to its root.
+    return {"disable_existing_loggers": False, **config}

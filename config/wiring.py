@@ -50,7 +50,8 @@ QUEUES = ("porch.submit", "porch.claim", "porch.update", "porch.query", "porch.s
 # Processes of their own, started by module name: ``config`` lies below ``tasks`` and does not
 # import it. ``-P`` keeps the working directory, which may have a ``tasks.py`` of its own, out of
 # the import path.
-_TASKS = (sys.executable, "-P", "-m", "tasks")
+# --quiet: without a banner, which is no line of a log.
+_TASKS = (sys.executable, "-P", "-m", "tasks", "--quiet")
 
 
 def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:

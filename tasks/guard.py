@@ -16,6 +16,7 @@ from celery.worker import consumer
 
 from config.wiring import QUEUES
 from coordinator.errors import BadRequest, PorchError, TooLarge
+from coordinator.operations import Operation
 from tasks.together import TOGETHER, Gatherer
 from tasks.wire import MOST_CHARACTERS, refusal
 
@@ -66,7 +67,11 @@ class Consumer(consumer.Consumer):
 
     def _answer(self, message: Any, error: PorchError) -> None:
         request_id = message.headers.get("id")
-        logger.warning("%.100r refused: %s", request_id, error)
+        name = message.headers.get("task")
+        known = isinstance(name, str) and name in self.app.tasks
+        operation = Operation(name if known else "-", str(request_id)[:100])
+        operation.outcome, operation.facts = error.code, {"why": error.message}
+        operation.log(logging.WARNING, 0.0)
         if isinstance(request_id, str) and 0 < len(request_id) <= _LONGEST_ID:
             self.app.backend.store_result(request_id, refusal(error), "SUCCESS")
 

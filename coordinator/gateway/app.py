@@ -23,6 +23,7 @@ from coordinator.gateway.lane import Lane
 from coordinator.gateway.pages import render, routes
 from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.gateway.sizes import BoundedBodies
+from coordinator.gateway.told import OneLine
 from coordinator.gateway.v1 import pipelines, tasks, versions
 from coordinator.gateway.v2 import router as v2
 from coordinator.gateway.v2 import work
@@ -61,6 +62,7 @@ def make_gateway(porch: Coordinator) -> FastAPI:
             "/api/v2/tasks/claim": work.claimed,
         },
     )
+    app.add_middleware(OneLine)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(UnknownToken)(guessing.on_unknown_token)
     app.exception_handler(HTTPException)(problems.on_http_error)
