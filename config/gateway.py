@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from config.logs import logging_config
 from config.ports import check_address
 from config.settings import Misconfigured, Settings
-from config.wiring import make_coordinator
+from config.wiring import make_coordinator, traced
 from coordinator.gateway.app import CONNECTIONS, make_gateway
 from coordinator.identity import Limits
 
@@ -30,7 +30,7 @@ def make_app() -> FastAPI:
         connections=CONNECTIONS,
         open_reads=not settings.reads_need_token,
     )
-    return make_gateway(porch)
+    return make_gateway(traced(porch, "porch-gateway"))
 
 
 def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict[str, Any]) -> None:

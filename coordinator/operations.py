@@ -14,6 +14,7 @@ import time
 from contextvars import ContextVar
 from uuid import UUID
 
+from coordinator import tracing
 from coordinator.request_ids import new_request_id
 
 logger = logging.getLogger("porch")
@@ -46,6 +47,7 @@ class Operation:
         "outcome",
         "pipeline",
         "request_id",
+        "span",
         "took",
         "verb",
     )
@@ -59,6 +61,7 @@ class Operation:
         self.facts: dict[str, Fact] = {}
         self.outcome = OK
         self.http: Http | None = None
+        self.span: tracing.Span | None = None
         self._named: UUID | str | None = None
         self._name = "-"
 
@@ -106,6 +109,23 @@ class Operation:
         level = level or _LEVELS.get(self.outcome, logging.INFO)
         if logger.isEnabledFor(level):
             logger.handle(_Record(self, level))
+        if self.span is not None:
+            self.span.end(self.verb, self.fields(), self.outcome)
+
+    def trace(self, parent: object, *, around: bool) -> None:
+        """Trace it until it is logged, if anything is: within ``parent``, a traceparent.
+
+        ``around``: what is done here until then is within it.
+        """
+        tracer = tracing.tracer()
+        if tracer is not None:
+            within = tracing.well_formed(parent)
+            self.span = tracer.begin(self.verb, within, server=True, around=around)
+
+    @property
+    def traceparent(self) -> str | None:
+        """What names its span to others."""
+        return None if self.span is None else self.span.traceparent
 
 
 class _Record(logging.LogRecord):

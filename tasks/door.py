@@ -51,11 +51,12 @@ class Verb(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request as it came: its id, the token that came with it, and its text."""
+    """A request as it came: its id, the token that came with it, its text, and its traceparent."""
 
     request_id: str
     secret: object
     text: object
+    traceparent: object = None
 
 
 def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
@@ -66,8 +67,11 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     """
     began = time.perf_counter()
     operations = [Operation(verb.name, one.request_id) for one in sent]
-    begin(operations[0] if len(operations) == 1 else None)
-    requests = [_parsed(one, verb.shape) for one in sent]
+    alone = len(operations) == 1
+    begin(operations[0] if alone else None)
+    for operation, one in zip(operations, sent, strict=True):
+        operation.trace(one.traceparent, around=alone)
+    requests = [_parsed(*both, verb.shape) for both in zip(operations, sent, strict=True)]
     good = [r for r in requests if not isinstance(r, PorchError)]
     try:
         told = iter(_answers(task, good, verb))
@@ -107,13 +111,14 @@ def _log(
     operation.log(level, took)
 
 
-def _parsed(sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
+def _parsed(operation: Operation, sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
         return error
     secret = sent.secret if isinstance(sent.secret, str) else None
-    return Caller(secret, UUID(sent.request_id), request.host), request
+    caller = Caller(secret, UUID(sent.request_id), request.host, operation.traceparent)
+    return caller, request
 
 
 def _answers(task: Task, asked: Asked[R], verb: Verb[R]) -> Sequence[Answer | PorchError]:

@@ -17,6 +17,7 @@ from celery.worker import consumer
 from config.wiring import QUEUES
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.operations import Operation
+from coordinator.tracing import well_formed
 from tasks.together import TOGETHER, Gatherer
 from tasks.wire import MOST_CHARACTERS, refusal
 
@@ -112,6 +113,8 @@ def _refuse_unwanted_headers(headers: Mapping[str, Any]) -> None:
     for unwanted in _UNWANTED_HEADERS:
         if headers.get(unwanted):
             raise BadRequest(f"messages with {unwanted} are not accepted", _CURE)
+    if headers.get("traceparent") is not None and well_formed(headers["traceparent"]) is None:
+        raise BadRequest("the header traceparent is not of the form of W3C Trace Context", _CURE)
     if headers.get("timelimit") not in (None, [None, None]):
         raise BadRequest("messages with a time limit are not accepted", _CURE)
 

@@ -55,7 +55,8 @@ def crowd(name: str, shape: type[R]) -> Callable[[Crowd[R]], Task]:
 
 def _registered(verb: Verb[R]) -> Task:
     def run(task: Task, text: object) -> wire.Reply:
-        sent = Sent(task.request.id, task.request.get("porch_token"), text)
+        headers = task.request
+        sent = Sent(headers.id, headers.get("porch_token"), text, headers.get("traceparent"))
         return answer(task, [sent], verb)[0]
 
     return app.task(run, bind=True, name=verb.name, typing=False)
@@ -63,10 +64,10 @@ def _registered(verb: Verb[R]) -> Task:
 
 # A child that is killed for taking too long gives back what it had: see ``together``.
 @app.task(bind=True, name=TOGETHER, ignore_result=True, acks_on_failure_or_timeout=False)
-def together(task: Task, name: str, requests: Sequence[tuple[str, object, object]]) -> None:
+def together(task: Task, name: str, requests: Sequence[tuple[str, object, object, object]]) -> None:
     """Answer several requests of one verb, which the worker has gathered."""
     replies = answer(task, [Sent(*request) for request in requests], _CROWD[name])
-    ids = [request_id for request_id, _, _ in requests]
+    ids = [request_id for request_id, *_ in requests]
     store_all(app.backend, list(zip(ids, replies, strict=True)))
 
 

@@ -43,6 +43,8 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         version=version("porch-coordinator"),
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
+        # Ours are those of the queue as well, and hold nothing that a caller sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
     app.state.porch = porch

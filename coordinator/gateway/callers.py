@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 from coordinator import access
 from coordinator.errors import MissingToken, UnknownToken
 from coordinator.gateway.told import tell_verb
-from coordinator.operations import request_id, tell
+from coordinator.operations import request_id, tell, under_way
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 
@@ -77,7 +77,8 @@ NewToken = Annotated[str, Depends(new_token)]
 
 
 def _caller(request: Request, secret: str | None, request_id: UUID) -> Caller:
-    return Caller(secret, request_id, request.client.host if request.client else None)
+    host = request.client.host if request.client else None
+    return Caller(secret, request_id, host, under_way().traceparent)
 
 
 def secret_of(request: Request) -> str:

@@ -17,7 +17,7 @@ from coordinator.errors import PorchError
 from coordinator.gateway.callers import bearer
 from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import headers_of
-from coordinator.operations import request_id
+from coordinator.operations import request_id, under_way
 from coordinator.requests import Caller
 
 #: The longest body that is taken; a longer one is rare, and has other costs.
@@ -97,7 +97,8 @@ def _caller(scope: Scope) -> Caller | None:
     except PorchError:
         return None
     client = scope["client"]
-    return Caller(secret, request_id(), client[0] if client else None)
+    host = client[0] if client else None
+    return Caller(secret, request_id(), host, under_way().traceparent)
 
 
 def _replayed(first: Message, receive: Receive) -> Receive:

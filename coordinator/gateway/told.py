@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.operations import OK, Operation, begin, request_id, tell
 from coordinator.request_ids import new_request_id
+from coordinator.tracing import tracer
 
 HEADER = b"x-request-id"
 #: Answers of this kind are of interest only where they are refusals.
@@ -47,6 +48,8 @@ class OneLine:
             return
         operation = Operation("http", new_request_id())
         begin(operation)
+        if tracer() is not None:
+            operation.trace(_traceparent(scope), around=True)
         status = 0
 
         async def answered(message: Message) -> None:
@@ -77,6 +80,10 @@ def _log(operation: Operation, scope: Scope, status: int) -> None:
     operation.http = (status, client[0] if client else "-", scope["method"], path)
     routine = operation.outcome == OK and path.startswith(_ROUTINE)
     operation.log(logging.DEBUG if routine else None)
+
+
+def _traceparent(scope: Scope) -> str:
+    return next((v.decode("latin-1") for name, v in scope["headers"] if name == b"traceparent"), "")
 
 
 def tell_verb(request: Request) -> None:
