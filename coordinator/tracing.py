@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Protocol, TypeVar
 
+from coordinator.errors import PorchError
+
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
@@ -82,6 +84,9 @@ def in_one_transaction(name: str) -> Callable[[F], F]:
                 answers = verb(self, asked)
                 outcome = "ok"
                 return answers
+            except PorchError as refusal:
+                outcome = refusal.code
+                raise
             finally:
                 span.end(name, {"requests": len(asked)}, outcome)
 
