@@ -108,7 +108,7 @@ class Operation:
         self.took = time.perf_counter() - self.began if took is None else took
         level = level or _LEVELS.get(self.outcome, logging.INFO)
         if logger.isEnabledFor(level):
-            logger.handle(_Record(self, level))
+            logger.callHandlers(_Record(self, level))
         if self.span is not None:
             self.span.end(self.verb, self.fields(), self.outcome)
 
