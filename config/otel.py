@@ -22,7 +22,7 @@ from coordinator.tracing import Tracer
 _PATIENCE = 2.0
 _TIMEOUTS = ("OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
-_CHANGE = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\s+(porch\.\w+)")
+_CHANGE = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\s+(porch\.\w+)|\b(EXECUTE) (\w+)")
 _LONGEST_STATEMENT = 2_000
 #: Outcomes that are errors of porch, and no refusals.
 _ERRORS = frozenset({"internal_error", "database_away", "too_slow", "put_back"})
@@ -68,7 +68,8 @@ class OpenTelemetry:
         def begun(_: Any, __: Any, statement: str, ___: Any, execution: Any, ____: bool) -> None:
             text = " ".join(statement.split())[:_LONGEST_STATEMENT]
             change = _CHANGE.search(statement)
-            name = f"{change[1].split()[0]} {change[2]}" if change else "SELECT"
+            verb, what = (word for word in change.groups() if word) if change else ("SELECT", "")
+            name = f"{verb.split()[0]} {what}".strip()
             attributes = {"db.system.name": "postgresql", "db.query.text": text}
             execution.porch_span = self._tracer.start_span(
                 name, kind=trace.SpanKind.CLIENT, attributes=attributes
