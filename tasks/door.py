@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -21,10 +21,11 @@ from tenacity import (
 
 from config.wiring import coordinator
 from coordinator.errors import InternalError, LedgerAway, PorchError
+from coordinator.operations import Fact, Operation, begin
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 from tasks.app import PATIENCE
-from tasks.wire import Reply, Request, parse, refusal
+from tasks.wire import Reply, Request, parse, refusal, sentence
 
 logger = logging.getLogger("porch")
 
@@ -33,8 +34,8 @@ DATABASE_AWAY = "DATABASE_AWAY"
 
 R = TypeVar("R", bound=Request)
 
-#: What a verb answers: the data of the reply, and the sentence for logs.
-Answer = tuple[dict[str, Any], str]
+#: What a verb answers: the data of the reply, and what logs and Flower tell of it.
+Answer = tuple[dict[str, Any], Mapping[str, Fact]]
 #: What is asked, by whom.
 Asked = Sequence[tuple[Caller, R]]
 
@@ -50,11 +51,12 @@ class Verb(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request as it came: its id, the token that came with it, and its text."""
+    """A request as it came: its id, the token that came with it, its text, and its traceparent."""
 
     request_id: str
     secret: object
     text: object
+    traceparent: object = None
 
 
 def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
@@ -63,53 +65,75 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     Raises Reject, which puts what ``task`` came with back into its queue, when PostgreSQL stays
     away.
     """
-    began = time.monotonic()
-    requests = [_parsed(one, verb.shape) for one in sent]
-    told = iter(_replies(task, [r for r in requests if not isinstance(r, PorchError)], verb))
-    replies = [refusal(r) if isinstance(r, PorchError) else next(told) for r in requests]
-    taken = (time.monotonic() - began) * 1000
-    for one, request, reply in zip(sent, requests, replies, strict=True):
-        pipeline = None if isinstance(request, PorchError) else request[1].pipeline
+    began = time.perf_counter()
+    operations = [Operation(verb.name, one.request_id) for one in sent]
+    alone = len(operations) == 1
+    begin(operations[0] if alone else None)
+    for operation, one in zip(operations, sent, strict=True):
+        operation.trace(one.traceparent, around=alone)
+    requests = [_parsed(*both, verb.shape) for both in zip(operations, sent, strict=True)]
+    good = [r for r in requests if not isinstance(r, PorchError)]
+    try:
+        told = iter(_answers(task, good, verb))
+    except LedgerAway as away:
+        for operation in operations:
+            operation.outcome, operation.facts = "put_back", {"why": away.message}
+            operation.log(logging.WARNING, time.perf_counter() - began)
+        raise Reject(away, requeue=True) from away
+    answers = [r if isinstance(r, PorchError) else next(told) for r in requests]
+    took = time.perf_counter() - began
+    for operation, request, answered in zip(operations, requests, answers, strict=True):
+        _log(operation, request, answered, len(sent), took)
+    return [
+        refusal(one) if isinstance(one, PorchError) else Reply({"ok": one[0]}, sentence(one[1]))
+        for one in answers
+    ]
+
+
+def _log(
+    operation: Operation,
+    request: tuple[Caller, Request] | PorchError,
+    answered: Answer | PorchError,
+    batch: int,
+    took: float,
+) -> None:
+    if operation.pipeline is None and not isinstance(request, PorchError):
+        operation.pipeline = request[1].pipeline
+    if isinstance(answered, PorchError):
+        operation.outcome, level = answered.code, None
+    else:
+        operation.facts.update(answered[1])
+        operation.pipeline = str(operation.facts.pop("pipeline", "")) or operation.pipeline
         # A sweep that had nothing to do has nothing to say, every two seconds.
-        logger.log(
-            logging.INFO if reply.sentence else logging.DEBUG,
-            "%s %s pipeline=%s %s ms=%.1f",
-            verb.name,
-            one.request_id,
-            pipeline or "-",
-            reply,
-            taken,
-        )
-    return replies
+        level = None if answered[1] else logging.DEBUG
+    if batch > 1:
+        operation.facts["batch"] = batch
+    operation.log(level, took)
 
 
-def _parsed(sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
+def _parsed(operation: Operation, sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
         return error
     secret = sent.secret if isinstance(sent.secret, str) else None
-    return Caller(secret, UUID(sent.request_id), request.host), request
+    caller = Caller(secret, UUID(sent.request_id), request.host, operation.traceparent)
+    return caller, request
 
 
-def _replies(task: Task, asked: Asked[R], verb: Verb[R]) -> list[Reply]:
+def _answers(task: Task, asked: Asked[R], verb: Verb[R]) -> Sequence[Answer | PorchError]:
     ids = [str(caller.request_id) for caller, _ in asked]
     try:
-        answers = _patiently(task, ids, lambda: verb.carry_out(coordinator(), asked))
-    except LedgerAway as away:
-        logger.warning("%s %s put back: %s", verb.name, " ".join(ids), away.message)
-        raise Reject(away, requeue=True) from away
+        return _patiently(task, ids, lambda: verb.carry_out(coordinator(), asked))
+    except LedgerAway:
+        raise
     except PorchError as error:
-        return [refusal(error) for _ in asked]
+        return [error for _ in asked]
     except Exception:
         if len(asked) > 1:  # whose fault it is shows when each is alone
-            return [reply for one in asked for reply in _replies(task, [one], verb)]
-        logger.exception("%s %s failed: a defect of porch", verb.name, *ids)
-        return [refusal(_defect(request_id)) for request_id in ids]
-    return [
-        refusal(one) if isinstance(one, PorchError) else Reply({"ok": one[0]}, one[1])
-        for one in answers
-    ]
+            return [answered for one in asked for answered in _answers(task, [one], verb)]
+        logger.exception("%s failed: a defect of porch", *ids)
+        return [_defect(request_id) for request_id in ids]
 
 
 def _defect(request_id: str) -> InternalError:
