@@ -44,6 +44,16 @@ _IS_LATE = """
                 WHERE e.task_id = j.task_id AND e.refused AND e.attempt = j.attempt
                     AND e.to_status = j.to_status AND e.at > now() - interval '1 hour')"""
 
+#: Of a report that was taken, the seconds since the claim: one probe of the index that fences
+#: claims. The task's own row does not tell: each sign of life overwrites the time of the last one.
+_SINCE_CLAIM = """
+        CASE WHEN c.from_status IN ('CLAIMED', 'RUNNING')
+                AND c.status IN ('RUNNING', 'DONE', 'FAILED')
+            THEN (SELECT CAST(extract(epoch FROM now() - e.at) AS double precision)
+                FROM porch.event e
+                WHERE e.task_id = c.task_id AND e.attempt = c.attempt AND e.to_status = 'CLAIMED')
+        END"""
+
 #: Notes a claim as carried out, so that its message, still under way, is handed nothing.
 CLOSE_CLAIM = text(
     """
@@ -131,7 +141,8 @@ CHANGE = text(
     SELECT j.task_id, COALESCE(c.status, j.from_status) AS status, j.at_attempt AS attempt,
         CASE WHEN j.to_status = 'RUNNING' THEN j.lease_seconds END AS lease, j.over,
         c.task_id IS NOT NULL AS changed,
-        j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
+        j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated,
+        {_SINCE_CLAIM} AS since_claim
     FROM judged j LEFT JOIN changed c USING (task_id)
     """  # noqa: S608 (put together of constants)
 )
@@ -168,7 +179,8 @@ HEARTBEAT = text(
         ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
     SELECT j.task_id, j.from_status AS status, j.at_attempt AS attempt, j.lease_seconds AS lease,
-        j.over, a.task_id IS NOT NULL AS changed, false AS repeated
+        j.over, a.task_id IS NOT NULL AS changed, false AS repeated,
+        CAST(NULL AS double precision) AS since_claim
     FROM judged j LEFT JOIN alive a USING (task_id)
     """  # noqa: S608 (put together of constants)
 )

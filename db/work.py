@@ -89,7 +89,8 @@ def _outcomes(connection: Connection, statement: Any, values: dict[str, Any]) ->
     rows = connection.execute(statement, values)
     found = {
         row.task_id: Outcome(
-            Status(row.status), row.attempt, row.changed, row.repeated, row.lease, bool(row.over)
+            *(Status(row.status), row.attempt, row.changed, row.repeated, row.lease),
+            *(bool(row.over), row.since_claim),
         )
         for row in rows
     }
