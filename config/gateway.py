@@ -11,9 +11,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from config.logs import logging_config
+from config.metrics import sharing
+from config.metrics.exposing import Exposition, check_port, serve_beside
+from config.metrics.ledger_gauges import LedgerGauges
 from config.ports import check_address
 from config.settings import Misconfigured, Settings
-from config.wiring import make_coordinator
+from config.wiring import counting, make_coordinator
 from coordinator.gateway.app import CONNECTIONS, make_gateway
 from coordinator.identity import Limits
 
@@ -29,8 +32,14 @@ def make_app() -> FastAPI:
         Limits(max_bytes=settings.max_input_bytes),
         connections=CONNECTIONS,
         open_reads=not settings.reads_need_token,
+        counting=counting(),
     )
-    return make_gateway(porch)
+    return make_gateway(porch, _exposition(settings).told)
+
+
+def _exposition(settings: Settings) -> Exposition:
+    gauges = LedgerGauges(settings.required("database_url"), settings.watched_disks)
+    return Exposition(counting(), gauges)
 
 
 def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict[str, Any]) -> None:
@@ -40,6 +49,14 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
     """
     check_address(host, port)
     _check_tls(tls)
+    settings = Settings.from_environment()
+    check_port(settings)
+    if workers > 1:
+        sharing.count_together()
+    else:
+        sharing.count_alone()
+    if settings.metrics_port is not None:
+        serve_beside(settings, _exposition(settings))
     uvicorn.run(
         "config.gateway:make_app",
         factory=True,

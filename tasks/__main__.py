@@ -17,7 +17,9 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 import tasks.control
 import tasks.sign_of_life
 import tasks.verbs  # noqa: F401
+from tasks import metrics
 from tasks.app import app
 
 if __name__ == "__main__":
+    metrics.begin(sys.argv[1])
     app.start(sys.argv[1:])

@@ -19,7 +19,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from config.wiring import coordinator
+from config.wiring import coordinator, counting
 from coordinator.errors import InternalError, LedgerAway, PorchError
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
@@ -87,6 +87,7 @@ def _parsed(sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
+        counting().turn_away(error)
         return error
     secret = sent.secret if isinstance(sent.secret, str) else None
     return Caller(secret, UUID(sent.request_id), request.host), request
@@ -113,10 +114,12 @@ def _replies(task: Task, asked: Asked[R], verb: Verb[R]) -> list[Reply]:
 
 
 def _defect(request_id: str) -> InternalError:
-    return InternalError(
+    defect = InternalError(
         "the coordinator failed on this request",
         f"tell the operator of porch: its log has the details of {request_id}",
     )
+    counting().turn_away(defect)
+    return defect
 
 
 def _patiently(
@@ -125,6 +128,7 @@ def _patiently(
     """Try until PostgreSQL answers, for PATIENCE seconds; the clients are told why they wait."""
 
     def tell(state: RetryCallState) -> None:
+        counting().tried_again()
         if state.attempt_number == 2:  # the first failure may be a connection gone stale
             try:
                 for request_id in ids:

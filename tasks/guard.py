@@ -14,9 +14,9 @@ from uuid import UUID
 
 from celery.worker import consumer
 
-from config.wiring import QUEUES
+from config.wiring import QUEUES, counting
 from coordinator.errors import BadRequest, PorchError, TooLarge
-from tasks.together import TOGETHER, Gatherer
+from tasks.together import TOGETHER, Gatherer, has_come_again
 from tasks.wire import MOST_CHARACTERS, refusal
 
 logger = logging.getLogger("porch")
@@ -54,6 +54,8 @@ class Consumer(consumer.Consumer):
         gatherer = Gatherer(self, accept)
 
         def on_message(message: Any) -> Any:
+            if has_come_again(message):
+                counting().redelivered()
             try:
                 refuse_unwanted(message, known)
             except PorchError as error:
@@ -67,6 +69,7 @@ class Consumer(consumer.Consumer):
     def _answer(self, message: Any, error: PorchError) -> None:
         request_id = message.headers.get("id")
         logger.warning("%.100r refused: %s", request_id, error)
+        counting().turn_away(error)
         if isinstance(request_id, str) and 0 < len(request_id) <= _LONGEST_ID:
             self.app.backend.store_result(request_id, refusal(error), "SUCCESS")
 

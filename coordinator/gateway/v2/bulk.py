@@ -163,12 +163,11 @@ async def _answers(
     except ClientDisconnect:  # nobody is there to be told
         return
     except PorchError as error:
-        yield _stopped(position, error)
+        yield _stopped(request, position, error)
     except Exception:
         logger.exception("%s %s failed", request.method, request.url.path)
-        yield _stopped(
-            position, InternalError("the gateway failed on this chunk", "its log has the details")
-        )
+        ours = InternalError("the gateway failed on this chunk", "its log has the details")
+        yield _stopped(request, position, ours)
 
 
 def _lines(caller: Caller, answer: Answering, chunk: Sequence[object], position: int) -> bytes:
@@ -185,5 +184,6 @@ def _lines(caller: Caller, answer: Answering, chunk: Sequence[object], position:
     )
 
 
-def _stopped(position: int, error: PorchError) -> bytes:
+def _stopped(request: Request, position: int, error: PorchError) -> bytes:
+    request.app.state.porch.observer.turn_away(error)
     return ndjson.written([{"stopped_at": position, **shapes.refused(error)}])
