@@ -13,6 +13,7 @@ from coordinator.model import Origin, Outcome, Permission, Pipeline, Task
 from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
 from coordinator.observer import Observer
 from coordinator.requests import Caller, Name
+from coordinator.status import REPORTABLE
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class Lookup:
 
     def _observe(self, task: Task, outcome: Outcome) -> None:
         """Tell the observer of a report that was taken."""
-        if outcome.since_claim is not None:
+        if outcome.changed and outcome.status in REPORTABLE:
             self.observer.reported(task.pipeline, outcome.status, outcome.since_claim)
 
 

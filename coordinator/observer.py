@@ -33,8 +33,8 @@ class Observer:
     def claimed(self, pipeline: str, wanted: int, tasks: int) -> None:
         """A claim of up to ``wanted`` tasks was handed ``tasks``."""
 
-    def reported(self, pipeline: str, status: Status, since_claim: float) -> None:
-        """A task became RUNNING, DONE or FAILED so many seconds after it was claimed."""
+    def reported(self, pipeline: str, status: Status, since_claim: float | None) -> None:
+        """A task became RUNNING, DONE or FAILED; after how many seconds, if the ledger tells."""
 
     def swept(self, swept: Swept) -> None:
         """Time has made so many changes due, and they were made."""

@@ -71,6 +71,12 @@ class Counting(Observer):
         self._claimed = self._child(
             Counter, "porch_claimed_tasks", "Tasks handed out by claims.", "pipeline"
         )
+        self._reports = self._child(
+            Counter,
+            "porch_reports",
+            "Reports of RUNNING, DONE and FAILED that changed a task.",
+            *("pipeline", "status"),
+        )
         self._refusals = self._child(
             Counter,
             "porch_refusals",
@@ -109,14 +115,14 @@ class Counting(Observer):
         self._started = self._child(
             Histogram,
             "porch_claim_to_start_seconds",
-            "From the claim to the report of RUNNING.",
+            "From the claim to the report of RUNNING; ten reports a second are timed, at most.",
             "pipeline",
             buckets=_WORK,
         )
         self._ran = self._child(
             Histogram,
             "porch_run_seconds",
-            "From the claim to the report of DONE or FAILED.",
+            "From the claim to the report of DONE or FAILED; ten a second are timed, at most.",
             *("pipeline", "status"),
             buckets=_WORK,
         )
@@ -151,7 +157,10 @@ class Counting(Observer):
         if tasks:
             self._claimed(pipeline).inc(tasks)
 
-    def reported(self, pipeline: str, status: Status, since_claim: float) -> None:
+    def reported(self, pipeline: str, status: Status, since_claim: float | None) -> None:
+        self._reports(pipeline, status.value).inc()
+        if since_claim is None:
+            return
         seconds = max(0.0, since_claim)
         if status is Status.RUNNING:
             self._started(pipeline).observe(seconds)
