@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from logging.config import dictConfig
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
         sharing.count_together()
     else:
         sharing.count_alone()
+    log = logging_config() if log_config is None else _read(log_config)
     if settings.metrics_port is not None:
+        dictConfig(log)  # uvicorn does it later: this tells where it listens
         serve_beside(settings, _exposition(settings))
     uvicorn.run(
         "config.gateway:make_app",
@@ -63,7 +66,7 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
         host=host,
         port=port,
         workers=workers,
-        log_config=logging_config() if log_config is None else _read(log_config),
+        log_config=log,
         timeout_graceful_shutdown=_STOP_SECONDS,
         server_header=False,
         **tls,

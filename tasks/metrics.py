@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.logs import configure_logging
 from config.metrics import sharing
 from config.metrics.broker_gauges import BrokerGauges
 from config.metrics.exposing import Exposition, serve_beside
@@ -19,6 +20,7 @@ def begin(part: str) -> None:
     (sharing.count_together if together else sharing.count_alone)()
     if settings.metrics_port is None:
         return
+    configure_logging()  # Celery does it later: this tells where it listens
     # The broker outlives its workers, and beat needs nothing else: it is the one that asks.
     asked = [BrokerGauges(settings.required("broker_url"), QUEUES)] if part == "beat" else []
     serve_beside(settings, Exposition(counting(), *asked))

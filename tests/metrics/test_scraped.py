@@ -16,6 +16,7 @@ import yaml
 from config.ports import free_port
 from coordinator.errors import PorchError as ServerError
 from porch_client.errors import PorchError
+from porch_client.model import Change
 from tests.factories import definitions
 from tests.gateway.alone import gateway_alone
 from tests.house import House, User, run, start, wait_until
@@ -33,7 +34,7 @@ def user(house: House) -> Iterator[User]:
         for status, n in (("DONE", 2), ("FAILED", 1)):
             for task in made.client.claim(n):
                 for report in ("RUNNING", status):
-                    made.client.update(task, report)
+                    made.client.update([Change(task.task_input_id, report, task.attempt)])
         made.client.claim(1)
         with pytest.raises(PorchError):
             made.client.show("f" * 64)
@@ -47,10 +48,18 @@ def user(house: House) -> Iterator[User]:
 
 @pytest.fixture(scope="module")
 def scraped(house: House, user: User) -> dict[str, Scraped]:
-    """What each part of the house tells, by its name; it was asked to sweep meanwhile."""
+    """What each part of the house tells, by its name; of some it takes a while to have any."""
     urls = house.ready["metrics_urls"]
-    swept = "porch_sweep_asked_timestamp_seconds"
-    wait_until(lambda: swept in scrape(urls["worker.claim"]).names, what="a sweep")
+    swept, timed = "porch_sweep_asked_timestamp_seconds", "porch_run_seconds_sum"
+    with User(house) as other:
+
+        def finished() -> bool:
+            other.register(*definitions(1))
+            (task,) = other.client.claim(1)
+            other.client.update([Change(task.task_input_id, "DONE", task.attempt)])
+            return {swept, timed} <= scrape(urls["worker.claim"]).names
+
+        wait_until(finished, what="a sweep, and a report that is timed")
     return {name: scrape(url) for name, url in urls.items()}
 
 
