@@ -28,13 +28,13 @@ class LedgerGauges(Collector):
         engine = make_engine(database_url, 1)
         ledger = PostgresLedger(engine)
         kept_ages: Remembered[Ages] = Remembered(20.0, 10.0)
-        kept_counts: Remembered[list[Counts]] = Remembered(100.0, 60.0)
+        kept_counts: Remembered[list[Counts]] = Remembered(100.0, 300.0)
         self._disks = disks
         self._ages = Asking(lambda: kept_ages.get(None, lambda: ages(engine)))
         self._counts = Asking(
             lambda: kept_counts.get(None, ledger.status_counts),
             1.0,
-            120.0,
+            600.0,
         )
 
     def describe(self) -> list[Metric]:
