@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from db.prepared import Prepared
+
 #: When a task that fails now is tried again: retry_seconds, doubled with each attempt, up to a day,
 #: give or take a quarter, so that a thousand that failed together do not come back together.
 _RETRY_AT = """
@@ -79,7 +81,8 @@ HANDED = text(
 #: report of RUNNING that holds already is a sign of life, and one of FAILED may call a retry off.
 #: What comes from an attempt that is over changes nothing, and is noted. Every wanted row gets an
 #: answer.
-CHANGE = text(
+CHANGE = Prepared(
+    "porch_change",
     f"""
     WITH wanted AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:task_ids AS bigint[]), CAST(:tos AS text[]),
@@ -144,15 +147,16 @@ CHANGE = text(
         j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated,
         {_UNTIMED}
     FROM judged j LEFT JOIN changed c USING (task_id)
-    """  # noqa: S608 (put together of constants)
+    """,  # noqa: S608 (put together of constants)
 )
 
 #: The same, and it tells the time since the claim, which makes it dearer by 4 to 9%.
-CHANGE_TIMED = text(CHANGE.text.replace(_UNTIMED, _SINCE_CLAIM))
+CHANGE_TIMED = Prepared("porch_change_timed", CHANGE.statement.text.replace(_UNTIMED, _SINCE_CLAIM))
 
 #: Extends the leases of tasks that are held, in an attempt given; rows are locked in order. A sign
 #: of life from an earlier attempt is noted, as in CHANGE.
-HEARTBEAT = text(
+HEARTBEAT = Prepared(
+    "porch_heartbeat",
     f"""
     WITH wanted AS MATERIALIZED (
         SELECT w.*, 'RUNNING' AS to_status, 'heartbeat' AS message, CAST(NULL AS text) AS job_id
@@ -185,5 +189,5 @@ HEARTBEAT = text(
         j.over, a.task_id IS NOT NULL AS changed, false AS repeated,
         {_UNTIMED}
     FROM judged j LEFT JOIN alive a USING (task_id)
-    """  # noqa: S608 (put together of constants)
+    """,  # noqa: S608 (put together of constants)
 )

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, TextClause
+from sqlalchemy import Connection
 
 from coordinator.errors import InternalError
 from coordinator.model import Change, Origin, Outcome, Pipeline
 from coordinator.status import Status
 from db import statements
 from db.base import PostgresBase
+from db.prepared import Prepared
 
 #: Seconds between two changes of which this process asks how long it was since the claim: enough
 #: to see how times are distributed, and too seldom to cost anything.
@@ -53,7 +54,7 @@ class WorkLedger(PostgresBase):
             found = _outcomes(connection, statements.HEARTBEAT, values)
         return [found[task_id] for task_id, _ in tasks]
 
-    def _change_statement(self) -> TextClause:
+    def _change_statement(self) -> Prepared:
         now = time.monotonic()
         if now - self._timed_at < TIMED_EVERY:
             return statements.CHANGE
@@ -86,7 +87,7 @@ def _turns(changes: Sequence[Change]) -> list[list[int]]:
 
 
 def _change(
-    connection: Connection, statement: TextClause, batch: Sequence[Change], origin: Origin
+    connection: Connection, statement: Prepared, batch: Sequence[Change], origin: Origin
 ) -> list[Outcome]:
     values = {
         "task_ids": [change.task_id for change in batch],
@@ -103,8 +104,10 @@ def _change(
     return [found[change.task_id] for change in batch]
 
 
-def _outcomes(connection: Connection, statement: Any, values: dict[str, Any]) -> dict[int, Outcome]:
-    rows = connection.execute(statement, values)
+def _outcomes(
+    connection: Connection, statement: Prepared, values: dict[str, Any]
+) -> dict[int, Outcome]:
+    rows = statement.execute(connection, values, len(values["task_ids"]))
     found = {
         row.task_id: Outcome(
             *(Status(row.status), row.attempt, row.changed, row.repeated, row.lease),
