@@ -150,7 +150,7 @@ CHANGE = Prepared(
     """,  # noqa: S608 (put together of constants)
 )
 
-#: The same, and it tells the time since the claim, which makes it dearer by 4 to 9%.
+#: The same, and it tells the time since the claim, which makes it dearer by 3 to 8%.
 CHANGE_TIMED = Prepared("porch_change_timed", CHANGE.statement.text.replace(_UNTIMED, _SINCE_CLAIM))
 
 #: Extends the leases of tasks that are held, in an attempt given; rows are locked in order. A sign
