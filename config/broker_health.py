@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from celery import Celery
 from kombu.connection import Connection
-from kombu.exceptions import ChannelError, OperationalError
 from kombu.utils.url import maybe_sanitize_url
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
 
+from config.broker_queues import (
+    AWAY,
+    IN_HAND,
+    connected,
+    depth,
+    first_line,
+    held,
+    if_allowed,
+    oldest,
+    redis_of,
+)
 from config.clocks import Reading, read, reading
 from coordinator.health import Check, Finding, Level
 from db.audit import GRACE
@@ -34,8 +40,6 @@ _ROUNDS = 3
 #: as long; what a killed worker had in hand is given to another after 60 s.
 _LONG = 60
 _VERY_LONG = 120
-
-_AWAY = (OperationalError, RedisError, OSError, RuntimeError)
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ def examine_broker(url: str, queues: Sequence[str]) -> Brokered:
     found = Brokered()
     shown = maybe_sanitize_url(url)
     try:
-        with _connected(url) as (app, connection), _redis(connection) as redis:
+        with connected(url) as (app, connection), redis_of(connection) as redis:
             found.checks.append(_broker(shown, redis, found.clocks))
             workers = _workers(app, connection, queues)
             found.checks.append(workers_check(workers))
@@ -71,42 +75,11 @@ def examine_broker(url: str, queues: Sequence[str]) -> Brokered:
             ]
             if redis is not None:
                 found.checks.append(_in_hand(redis))
-    except _AWAY as away:
-        said = (str(away).strip() or type(away).__name__).splitlines()[0]
-        finding = Finding(f"cannot use the broker: {said}", look="check PORCH_BROKER_URL")
+    except AWAY as away:
+        what = f"cannot use the broker: {first_line(away)}"
+        finding = Finding(what, look="check PORCH_BROKER_URL")
         found.checks[:1] = [Check.of("broker", {"url": shown}, [finding])]  # also in its midst
     return found
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[tuple[Celery, Connection]]:
-    app = Celery("porch-doctor", broker=url, set_as_current=False, fixups=[])
-    app.conf.update(
-        broker_connection_timeout=3,
-        broker_transport_options={
-            "socket_timeout": 10,
-            "socket_connect_timeout": 3,
-            # kombu gives back what has been in hand for so long. That is for workers to do.
-            "visibility_timeout": 10 * 365 * 86_400,
-        },
-    )
-    with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, timeout=5)
-        yield app, connection
-    app.close()
-
-
-@contextmanager
-def _redis(connection: Connection) -> Iterator[Redis | None]:
-    """A client of Redis (where there are sentinels, of the one they name); None for another broker.
-
-    Not the client of the channel itself, in which a BRPOP for the workers' answers may wait.
-    """
-    if connection.transport.driver_type == "redis":
-        with connection.default_channel.conn_or_acquire() as client:  # type: ignore[attr-defined]
-            yield client
-    else:
-        yield None
 
 
 def _broker(url: str, redis: Redis | None, clocks: dict[str, Reading]) -> Check:
@@ -115,7 +88,7 @@ def _broker(url: str, redis: Redis | None, clocks: dict[str, Reading]) -> Check:
         return Check.of("broker", looked_at)
     redis.ping()
     clocks["broker"] = read(lambda: _redis_time(redis))
-    told = _if_allowed(lambda: redis.info("server", "persistence", "memory"))
+    told = if_allowed(lambda: redis.info("server", "persistence", "memory"))
     if told is None:
         return Check.of("broker", {**looked_at, "settings": "not allowed to look"})
     findings = []
@@ -198,9 +171,9 @@ def workers_check(workers: Mapping[str, Worker | None]) -> Check:
 def _queue(
     connection: Connection, redis: Redis | None, queue: str, workers: Sequence[Worker]
 ) -> Check:
-    age = None if redis is None else age_of(_if_allowed(lambda: redis.lindex(queue, -1)))
+    age = None if redis is None else oldest(redis, queue)
     takers = sum(queue in worker.queues for worker in workers)
-    return queue_check(queue, _depth(connection, queue), age, takers)
+    return queue_check(queue, depth(connection, queue), age, takers)
 
 
 def queue_check(queue: str, waiting: int, age: float | None, takers: int) -> Check:
@@ -216,44 +189,11 @@ def queue_check(queue: str, waiting: int, age: float | None, takers: int) -> Che
     return Check.of(f"queue {queue}", looked_at, findings)
 
 
-def _depth(connection: Connection, queue: str) -> int:
-    # A channel of its own: where the queue does not exist, AMQP closes the channel.
-    with connection.channel() as channel:  # type: ignore[no-untyped-call]
-        try:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-        except (ChannelError, *connection.channel_errors):  # an empty queue of Redis does not exist
-            return 0
-
-
-def age_of(element: Any) -> float | None:
-    """Seconds since a message was sent, by its sender's clock; None where it does not say."""
-    try:
-        sent = float(json.loads(element)["headers"]["porch_sent"])
-    except (TypeError, LookupError, ValueError, RecursionError):
-        return None
-    return _since(sent)
-
-
 def _in_hand(redis: Redis) -> Check:
     """What workers have taken and not yet acknowledged."""
-    oldest: Any = redis.zrange("unacked_index", 0, 0, withscores=True)
-    age = _since(float(oldest[0][1])) if oldest else None
+    messages, age = held(redis)
     findings = []
     if age is not None and age > _VERY_LONG:
         what = f"a request has been in hand for {age:.0f} s, and nobody gives it to another worker"
         findings.append(Finding(what, Level.WARNING))
-    looked_at = {"messages": _if_allowed(lambda: redis.hlen("unacked")), "oldest_seconds": age}
-    return Check.of("in hand", looked_at, findings)
-
-
-def _since(moment: float) -> float | None:
-    """Seconds since then, as far as clocks agree."""
-    return round(max(0.0, time.time() - moment), 3) if math.isfinite(moment) else None
-
-
-def _if_allowed(ask: Callable[[], Any]) -> Any:
-    """The answer; None for a user of Redis that may not ask."""
-    try:
-        return ask()
-    except ResponseError:
-        return None
+    return Check.of(IN_HAND, {"messages": messages, "oldest_seconds": age}, findings)

@@ -14,6 +14,7 @@ import click
 from config import demo as demonstration
 from config.doctor import as_text, examine
 from config.logs import configure_logging
+from config.metrics.exposing import check_port
 from config.redis_users import users_acl
 from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
@@ -91,6 +92,7 @@ def worker(queues: str, concurrency: int, name: str) -> None:
     settings = Settings.from_environment()
     settings.required("database_url")
     settings.required("broker_url")
+    check_port(settings)
     argv = worker_argv(queues, concurrency, name)
     os.execv(argv[0], argv)  # noqa: S606
 
@@ -102,7 +104,9 @@ def beat() -> None:
     It does none of it itself: workers that take from the queue porch.sweep do. A second one on
     another host does no harm, and goes on when the first is gone.
     """
-    Settings.from_environment().required("broker_url")
+    settings = Settings.from_environment()
+    settings.required("broker_url")
+    check_port(settings)
     argv = beat_argv()
     os.execv(argv[0], argv)  # noqa: S606
 

@@ -62,15 +62,21 @@ def free_port() -> int:
     return next(_candidates(0))
 
 
-def check_address(host: str, port: int) -> None:
-    """Raises Misconfigured if the gateway could not listen there."""
+_GATEWAY_CURE = (
+    "set PORCH_GATEWAY_HOST and PORCH_GATEWAY_PORT, or give --host and --port; for "
+    "`porch-server up`, port 0 is any that is free"
+)
+
+
+def check_address(
+    host: str, port: int, who: str = "the gateway", cure: str = _GATEWAY_CURE
+) -> None:
+    """Raises Misconfigured if ``who`` could not listen there."""
     try:
         _bind(port, host)
     except OSError as error:
         raise Misconfigured(
-            f"the gateway cannot listen on {host}, port {port}: {error.strerror}",
-            "set PORCH_GATEWAY_HOST and PORCH_GATEWAY_PORT, or give --host and --port; for "
-            "`porch-server up`, port 0 is any that is free",
+            f"{who} cannot listen on {host}, port {port}: {error.strerror}", cure
         ) from None
 
 

@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     gateway_port: int = Field(default=8080, ge=0, le=65_535)
     #: Whether the gateway asks for a token also where nothing is changed.
     reads_need_token: bool = False
+    #: Where a worker, beat or the gateway answers /metrics and nothing else, to whoever can reach
+    #: it; port 0 is any that is free, and unless one is set there is none.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    #: Paths, separated by commas, on disks whose room the gateway's metrics tell.
+    metrics_disks: str = ""
     #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
     ready_file: Path | None = None
     #: How the lines of the log are written, and from which level on.
@@ -110,6 +116,11 @@ class Settings(BaseSettings):
                 "set it, or let `porch-server up` start everything on this machine",
             )
         return str(value)
+
+    @property
+    def watched_disks(self) -> list[str]:
+        """The paths in ``metrics_disks``."""
+        return [path.strip() for path in self.metrics_disks.split(",") if path.strip()]
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -13,8 +13,10 @@ import os
 import shlex
 import signal
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from kombu.utils.url import maybe_sanitize_url
@@ -57,6 +59,8 @@ class Urls:
     broker: str
     result: str
     gateway: str = ""
+    #: Of each part that can be scraped.
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
 
 def up(settings: Settings, json_output: bool) -> None:
@@ -78,6 +82,7 @@ def up(settings: Settings, json_output: bool) -> None:
             with stop.interrupting():
                 upgrade(urls.database)
             new_token = _ensure_admin_token(urls, state)
+            urls = replace(urls, metrics=_metrics())
             urls, gateway = _start_gateway(urls, settings, state, family)
             _write_env_sh(urls, state)
             _start_celery(urls, state, family)
@@ -158,6 +163,7 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
                 "PORCH_BROKER_URL": urls.broker,
                 "PORCH_RESULT_URL": urls.result,
                 "PORCH_READY_FILE": str(ready_file),
+                **_scraped_at(urls, name),
             },
             cwd=Path.cwd(),  # so that relative paths in the environment keep their meaning
             log=state.log(name),
@@ -175,6 +181,22 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in IN_FILES}
 
 
+def _metrics() -> dict[str, str]:
+    """Where each part is scraped: on this machine only, at any port that is free."""
+    ports: set[int] = set()
+    while len(ports) <= len(_CELERY):
+        ports.add(free_port())
+    return {
+        name: f"http://127.0.0.1:{port}/metrics"
+        for name, port in zip(("gateway", *_CELERY), ports, strict=True)
+    }
+
+
+def _scraped_at(urls: Urls, name: str) -> dict[str, str]:
+    where = urlsplit(urls.metrics[name])
+    return {"PORCH_METRICS_HOST": str(where.hostname), "PORCH_METRICS_PORT": str(where.port)}
+
+
 def _start_gateway(
     urls: Urls, settings: Settings, state: State, family: Family
 ) -> tuple[Urls, Child]:
@@ -185,7 +207,12 @@ def _start_gateway(
         Program(
             name="gateway",
             argv=gateway_argv(host, port),
-            env={**_environment(), "PORCH_DATABASE_URL": urls.database},
+            env={
+                **_environment(),
+                "PORCH_DATABASE_URL": urls.database,
+                "PORCH_METRICS_DISKS": settings.metrics_disks or str(state.path),
+                **_scraped_at(urls, "gateway"),
+            },
             cwd=Path.cwd(),
             log=state.log("gateway"),
             stage=_WORKER_STAGE,
@@ -211,6 +238,7 @@ def _as_json(urls: Urls, state: State, family: Family) -> str:
             "broker_url": urls.broker,
             "result_url": urls.result,
             "gateway_url": urls.gateway,
+            "metrics_urls": urls.metrics,
             "admin_token": state.admin_token.read_text().strip(),
             "pids": {child.program.name: child.pid for child in family.children},
         }
@@ -224,6 +252,7 @@ def _as_text(urls: Urls, state: State, new_token: str | None) -> str:
         f"  database   {make_url(urls.database).render_as_string(hide_password=True)}",
         f"  broker     {maybe_sanitize_url(urls.broker)}",
         f"  web page   {urls.gateway}/",
+        f"  metrics    {' '.join(urls.metrics.values())}",
         f"  logs       {state.path}",
     ]
     if new_token:

@@ -13,6 +13,7 @@ from coordinator.identity import Limits
 from coordinator.ledger import Ledger
 from coordinator.lookup import Lookup
 from coordinator.model import Permission, Task
+from coordinator.observer import Observer
 from coordinator.remembering import Remembered
 from coordinator.requests import Caller
 from coordinator.status import HELD, Status
@@ -75,9 +76,14 @@ class Overview(Lookup):
     """
 
     def __init__(
-        self, ledger: Ledger, limits: Limits | None = None, *, open_reads: bool = False
+        self,
+        ledger: Ledger,
+        limits: Limits | None = None,
+        *,
+        open_reads: bool = False,
+        observer: Observer | None = None,
     ) -> None:
-        super().__init__(ledger, limits, open_reads=open_reads)
+        super().__init__(ledger, limits, open_reads=open_reads, observer=observer)
         self._throughput = Throughput()
         self._counts: Remembered[list[Counts]] = Remembered()
         self._happened: Remembered[list[Interval]] = Remembered()

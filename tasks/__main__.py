@@ -20,8 +20,10 @@ import tasks.tracing
 import tasks.verbs  # noqa: F401
 from config.logs import configure_logging
 from config.settings import Settings
+from tasks import metrics
 from tasks.app import app
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
+    metrics.begin(sys.argv[1])
     app.start(sys.argv[1:])

@@ -9,6 +9,7 @@ from celery.signals import task_received
 from celery.worker.control import inspect_command
 
 from config.broker_health import COMMAND
+from config.wiring import counting
 
 
 class _LastSweep:
@@ -21,6 +22,7 @@ class _LastSweep:
 def _note(request: Any, **_: object) -> None:
     if request.name == "porch.sweep":
         _LastSweep.at = time.monotonic()
+        counting().sweep_asked(time.time())
 
 
 @inspect_command(name=COMMAND)

@@ -19,7 +19,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from config.wiring import coordinator
+from config.wiring import coordinator, counting
 from coordinator.errors import InternalError, LedgerAway, PorchError
 from coordinator.operations import Fact, Operation, begin
 from coordinator.requests import Caller
@@ -115,6 +115,7 @@ def _parsed(operation: Operation, sent: Sent, shape: type[R]) -> tuple[Caller, R
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
+        counting().turn_away(error)
         return error
     secret = sent.secret if isinstance(sent.secret, str) else None
     caller = Caller(secret, UUID(sent.request_id), request.host, operation.traceparent)
@@ -137,10 +138,12 @@ def _answers(task: Task, asked: Asked[R], verb: Verb[R]) -> Sequence[Answer | Po
 
 
 def _defect(request_id: str) -> InternalError:
-    return InternalError(
+    defect = InternalError(
         "the coordinator failed on this request",
         f"tell the operator of porch: its log has the details of {request_id}",
     )
+    counting().turn_away(defect)
+    return defect
 
 
 def _patiently(
@@ -149,6 +152,7 @@ def _patiently(
     """Try until PostgreSQL answers, for PATIENCE seconds; the clients are told why they wait."""
 
     def tell(state: RetryCallState) -> None:
+        counting().tried_again()
         if state.attempt_number == 2:  # the first failure may be a connection gone stale
             try:
                 for request_id in ids:

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from celery.worker import consumer
 
-from config.wiring import QUEUES
+from config.wiring import QUEUES, counting
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.operations import Operation
 from coordinator.tracing import well_formed
-from tasks.together import TOGETHER, Gatherer
+from tasks.together import TOGETHER, Gatherer, has_come_again
 from tasks.wire import MOST_CHARACTERS, refusal
 
 logger = logging.getLogger("porch")
@@ -56,6 +56,8 @@ class Consumer(consumer.Consumer):
         gatherer = Gatherer(self, accept)
 
         def on_message(message: Any) -> Any:
+            if has_come_again(message):
+                counting().redelivered()
             try:
                 refuse_unwanted(message, known)
             except PorchError as error:
@@ -73,6 +75,7 @@ class Consumer(consumer.Consumer):
         operation = Operation(name if known else "-", str(request_id)[:100])
         operation.outcome, operation.facts = error.code, {"why": error.message}
         operation.log(logging.WARNING, 0.0)
+        counting().turn_away(error)
         if isinstance(request_id, str) and 0 < len(request_id) <= _LONGEST_ID:
             self.app.backend.store_result(request_id, refusal(error), "SUCCESS")
 

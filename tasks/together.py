@@ -54,8 +54,7 @@ class Gatherer:
             gathering is None
             or len(gathering) >= _MOST
             or len(message.body) > _LONGEST
-            or (message.delivery_info or {}).get("redelivered")
-            or message.headers.get("redelivered")
+            or has_come_again(message)
         ):
             return False
         # It waits here and keeps no child busy: another may be fetched in its place.
@@ -71,6 +70,13 @@ class Gatherer:
             ended()
 
         self._accept((Several if len(messages) > 1 else Alone)(messages, over))
+
+
+def has_come_again(message: Any) -> bool:
+    """Whether somebody had the message before, and died with it or gave it back."""
+    return bool(
+        (message.delivery_info or {}).get("redelivered") or message.headers.get("redelivered")
+    )
 
 
 class Alone:

@@ -43,7 +43,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
 def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any]]) -> None:
     path, line = shared
     assert list(line) == [
-        *("database_url", "broker_url", "result_url", "gateway_url", "admin_token", "pids")
+        *("database_url", "broker_url", "result_url", "gateway_url", "metrics_urls"),
+        *("admin_token", "pids"),
     ]
     assert line["result_url"] == line["broker_url"]
     ours = ["gateway", "worker.submit", "worker.claim", "beat"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.broker_health import Worker, age_of, queue_check, told_by, workers_check
+from config.broker_health import Worker, queue_check, told_by, workers_check
+from config.broker_queues import age_of
 from config.clocks import Reading
 from config.wiring import QUEUES
 from coordinator.health import Check, Level

@@ -32,6 +32,9 @@ _KNOWN = frozenset(
         "PORCH_GATEWAY_HOST",
         "PORCH_GATEWAY_PORT",
         "PORCH_READS_NEED_TOKEN",
+        "PORCH_METRICS_HOST",
+        "PORCH_METRICS_PORT",
+        "PORCH_METRICS_DISKS",
         "PORCH_TASK",
     )
 )
