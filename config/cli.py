@@ -13,6 +13,7 @@ import click
 
 from config import demo as demonstration
 from config.doctor import as_text, examine
+from config.embedded_postgres import data_of
 from config.logs import configure_logging
 from config.redis_users import users_acl
 from config.settings import Misconfigured, Settings
@@ -149,7 +150,8 @@ def doctor(quick: bool, json_output: bool) -> None:
     settings = Settings.from_environment()
     database = settings.required("database_url")
     progress = _tell if sys.stderr.isatty() else _tell_nobody
-    health = examine(database, settings.broker_url, progress, quick=quick)
+    data = data_of(settings.state_dir, database)
+    health = examine(database, settings.broker_url, progress, quick=quick, data=data)
     click.echo(json.dumps(health.as_dict()) if json_output else as_text(health))
     sys.exit(0 if health.healthy else 1)
 

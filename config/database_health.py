@@ -38,8 +38,11 @@ class Seen:
     migrated: bool = False
 
 
-def examine_database(engine: Engine, *, whole: bool) -> Seen:
-    """PostgreSQL itself; ``whole``: its schema too. One that is away or hangs is a finding."""
+def examine_database(engine: Engine, *, whole: bool, data: Path | None = None) -> Seen:
+    """PostgreSQL itself; ``whole``: its schema too. One that is away or hangs is a finding.
+
+    ``data``: where its data are, if they are on this host and that is known.
+    """
     seen = Seen()
     try:
         seen.checks += within(_PATIENCE * (4 if whole else 1), lambda: shape(engine, whole=whole))
@@ -48,9 +51,7 @@ def examine_database(engine: Engine, *, whole: bool) -> Seen:
         seen.checks.append(_disk(full, where))
     except (LedgerAway, TimeoutError) as away:
         said = away.message if isinstance(away, LedgerAway) else f"PostgreSQL hangs: {away}"
-        look = "is it running, and PORCH_DATABASE_URL right?"
-        finding = Finding(f"PostgreSQL is away: {said}", look=look, runbook="postgresql-away")
-        seen.checks[:1] = [Check.of("postgresql", {}, [finding])]  # also in its midst
+        seen.checks[:1] = [_away(said, data)]  # also in its midst
         seen.clock = None
         return seen
     wrong = {check.name for check in seen.checks if check.level is Level.WRONG}
@@ -85,6 +86,17 @@ def _clock(engine: Engine) -> Reading:
     with translated(), engine.begin() as connection:
         connection.execute(_CLOCK)  # the first one pays for the connection
         return read(lambda: float(connection.execute(_CLOCK).scalar_one()))
+
+
+def _away(said: str, data: Path | None) -> Check:
+    """It cannot be used. Where it finds no room for its log, it stops."""
+    if data is not None and data.exists() and shutil.disk_usage(data).free < _FULL:
+        what, look = f"PostgreSQL's disk is full, and it has stopped: {said}", "make room there"
+        finding = Finding(what, look=f"{look}, and see that it is started", runbook="disk-full")
+    else:
+        look = "is it running, and PORCH_DATABASE_URL right?"
+        finding = Finding(f"PostgreSQL is away: {said}", look=look, runbook="postgresql-away")
+    return Check.of("postgresql", {}, [finding])
 
 
 def _disk(full: str | None, where: str | None) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from kombu.utils.url import maybe_sanitize_url
 from sqlalchemy import Engine
@@ -12,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 from config.bounded import within
 from config.broker_health import Brokered, examine_broker, unusable
 from config.clocks import Reading, compared
-from config.database_health import examine_database, examine_pipelines, whose_token
+from config.database_health import Seen, examine_database, examine_pipelines, whose_token
 from config.wiring import QUEUES
 from coordinator.health import Check, Finding, Health, Level
 from db.audit import audit
@@ -28,26 +29,32 @@ def examine(
     progress: Callable[[int], None] = lambda _: None,
     *,
     quick: bool = False,
+    data: Path | None = None,
 ) -> Health:
     """Examine a database and, where one is named, the broker and the workers that it serves.
 
     Changes nothing, and takes no lock. ``progress`` is told how many tasks have been read.
-    ``quick``: only what takes a moment, neither the tasks and events nor the schema. A PostgreSQL
-    or a broker that is away, or hangs, is a finding; LedgerAway is raised where it goes meanwhile.
+    ``quick``: only what takes a moment, neither the tasks and events nor the schema. ``data``:
+    where PostgreSQL's are, if that is known, and on this host. A PostgreSQL or a broker that is
+    away, or hangs, is a finding; LedgerAway is raised where it goes meanwhile.
     """
     began = time.monotonic()
     engine = make_engine(database_url)
     try:
-        checks = tuple(_checks(engine, broker_url, progress, quick))
+        database = examine_database(engine, whole=not quick, data=data)
+        checks = tuple(_checks(engine, database, broker_url, progress, quick))
     finally:
         engine.dispose()
     return Health(checks, time.monotonic() - began)
 
 
 def _checks(
-    engine: Engine, broker_url: str | None, progress: Callable[[int], None], quick: bool
+    engine: Engine,
+    database: Seen,
+    broker_url: str | None,
+    progress: Callable[[int], None],
+    quick: bool,
 ) -> Iterator[Check]:
-    database = examine_database(engine, whole=not quick)
     yield from database.checks
     clocks = {"this host": Reading(0.0, 0.0)}
     if broker_url is None:
