@@ -6,14 +6,16 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
 import psutil
+import psycopg2
 from redis import Redis
 
 from config.broker_health import age_of
+from tests.acceptance.test_away import is_zombie
 from tests.house import House, User, wait_until
 from tests.integration.test_doctor import do
 from tests.runbook.conftest import Town
@@ -66,6 +68,21 @@ def full(disk: Path) -> Iterator[Path]:
         yield ballast
     finally:
         ballast.unlink(missing_ok=True)
+
+
+@contextmanager
+def stopped_for_want_of_room(house: House) -> Iterator[None]:
+    """PostgreSQL has no room for its log, and is not started again meanwhile."""
+    postgres = house.pid("postgres")
+    house.process.send_signal(signal.SIGSTOP)
+    try:
+        with suppress(psycopg2.OperationalError):
+            while True:
+                house.ask("SELECT pg_switch_wal(), pg_logical_emit_message(false, 'porch', 'x')")
+        wait_until(lambda: is_zombie(postgres), what="PostgreSQL has stopped")
+        yield
+    finally:
+        house.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ def outside(user: User, **more: str) -> dict[str, str]:
     known = {
         **house.env(house.ready["admin_token"]),
         "PORCH_DATABASE_URL": house.ready["database_url"],
+        "PORCH_STATE_DIR": str(house.state_dir),
     }
     return environment({**known, "PIPELINE": user.pipeline, **more})
 
@@ -144,7 +145,11 @@ def test_postgresqls_disk_full(town: Town, user: User) -> None:
         printed = looked(user)
         assert page.named(printed) == {"disk-full"}
         assert "PostgreSQL's disk is full" in printed
-        ballast.unlink()
+        with incidents.stopped_for_want_of_room(town.house):
+            printed = looked(user)
+            assert page.named(printed) == {"disk-full"}
+            assert "PostgreSQL's disk is full, and it has stopped" in printed
+            ballast.unlink()
         assert user.porch("submit", "--quiet", "-", input=many).returncode == 0
     assert user.client.count() == {"PENDING": 20_000}
 
