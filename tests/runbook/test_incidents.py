@@ -122,7 +122,8 @@ def test_poison_message(town: Town, user: User, monkeypatch: pytest.MonkeyPatch)
         wait_until(lambda: reaper.deaths == 3, what="three processes have died over it")
         printed = looked(user)
         assert page.named(printed) == {"poison-message"}
-        assert "killed 3 processes of worker submit@" in printed
+        # The worker may be about to notice the third.
+        assert re.search(r"has killed [23] processes of worker submit@", printed)
         with User(town.house) as other:
             moves(other)
         reaper.until = 99
