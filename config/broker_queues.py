@@ -69,14 +69,14 @@ def connected(url: str) -> Iterator[tuple[Celery, Connection]]:
     app.conf.update(
         broker_connection_timeout=3,
         broker_transport_options={
-            "socket_timeout": 10,
+            "socket_timeout": 3,
             "socket_connect_timeout": 3,
             # kombu gives back what has been in hand for so long. That is for workers to do.
             "visibility_timeout": 10 * 365 * 86_400,
         },
     )
     with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, timeout=5)
+        connection.ensure_connection(max_retries=0, timeout=5)
         yield app, connection
     app.close()
 

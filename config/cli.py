@@ -13,6 +13,7 @@ import click
 
 from config import demo as demonstration
 from config.doctor import as_text, examine
+from config.embedded_postgres import data_of
 from config.logs import configure_logging
 from config.metrics.exposing import check_port
 from config.redis_users import users_acl
@@ -142,17 +143,20 @@ def gateway(
 
 
 @cli.command()
+@click.option("--quick", is_flag=True, help="Only what takes some seconds: see docs/runbook.md.")
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
-def doctor(json_output: bool) -> None:
+def doctor(quick: bool, json_output: bool) -> None:
     """Examine this porch: its whole database, its broker and workers. Exits 1 if it is not healthy.
 
     Reads every task and event as they were at one instant, about a million tasks a minute, while
     porch goes on. What is wrong is shown by its first examples. Without PORCH_BROKER_URL, only the
-    database is examined.
+    database is examined. --quick reads neither tasks nor schema, and tells what is stuck, and why.
     """
     settings = Settings.from_environment()
     database = settings.required("database_url")
-    health = examine(database, settings.broker_url, _tell if sys.stderr.isatty() else _tell_nobody)
+    progress = _tell if sys.stderr.isatty() else _tell_nobody
+    data = data_of(settings.state_dir, database)
+    health = examine(database, settings.broker_url, progress, quick=quick, data=data)
     click.echo(json.dumps(health.as_dict()) if json_output else as_text(health))
     sys.exit(0 if health.healthy else 1)
 
