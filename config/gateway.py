@@ -38,7 +38,7 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
 
     ``tls``: uvicorn's options for keys and certificates, paths.
     """
-    check_address(host, port)
+    check_address(host, port, "the gateway", "PORCH_GATEWAY")
     _check_tls(tls)
     uvicorn.run(
         "config.gateway:make_app",
