@@ -34,6 +34,7 @@ from coordinator.model import (
     TaskFilter,
     Token,
 )
+from coordinator.proofs import Key
 from coordinator.requests import Rotation
 from coordinator.status import Status
 from coordinator.views import (
@@ -257,6 +258,11 @@ class Ledger(Protocol):
     def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
         """What the token with each SHA-256 allows; UnknownToken, RevokedToken or ExpiredToken:
         nothing."""
+        ...
+
+    def keys(self, names: Collection[bytes]) -> dict[bytes, Key]:
+        """The digests of tokens, also of those that are good no more, by the SHA-256 of each; a
+        name that is nobody's is left out."""
         ...
 
     def add_token(

@@ -11,6 +11,7 @@ from coordinator.identity import Limits
 from coordinator.ledger import Ledger
 from coordinator.model import Origin, Permission, Pipeline, Task
 from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
+from coordinator.proofs import Opener
 from coordinator.requests import Caller, Name
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ class Lookup:
     ) -> None:
         self.ledger = ledger
         self.limits = limits or Limits()
+        #: Opens what comes instead of tokens over a broker.
+        self.proofs = Opener(ledger)
         #: Whether anybody may look, without a token.
         self.open_reads = open_reads
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
 
@@ -18,6 +19,7 @@ from coordinator.errors import (
     UnknownToken,
 )
 from coordinator.model import Origin, Permission, Pipeline, PipelineLoad
+from coordinator.proofs import Key
 from coordinator.status import Status
 from db import questions, schema
 from db.admin_events import note
@@ -164,6 +166,10 @@ class AdministrationLedger(TokenLedger):
         if unnoted:
             self._note_use(unnoted)
         return allowed
+
+    def keys(self, names: Collection[bytes]) -> dict[bytes, Key]:
+        rows = self._read(questions.KEYS, names=list(names))
+        return {sha256(row.digest).digest(): Key(bytes(row.digest), row.name) for row in rows}
 
 
 def _allowed(digest: bytes, row: Row[Any] | None) -> Permission | AccessDenied:

@@ -80,6 +80,14 @@ PERMISSION = text(
     """
 )
 
+#: Tokens by the hash of their digest, each with the name of its pipeline.
+KEYS = text(
+    """
+    SELECT k.digest, p.name FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)
+    WHERE sha256(k.digest) = ANY (CAST(:names AS bytea[]))
+    """
+)
+
 #: A pipeline with its versions, in the order in which they were added.
 PIPELINE = text(
     """

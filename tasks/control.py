@@ -1,4 +1,5 @@
-"""What a worker answers to ``porch-server doctor``, beside its work, from its main process."""
+"""What a worker's main process answers, beside its work: to ``porch-server doctor``, and to whoever
+asks what it has in hand."""
 
 from __future__ import annotations
 
@@ -6,9 +7,19 @@ import time
 from typing import Any
 
 from celery.signals import task_received
+from celery.worker import request
 from celery.worker.control import inspect_command
 
 from config.broker_health import COMMAND
+
+
+class Request(request.Request):
+    """A request in hand: shown by its sentence, and never by what it holds."""
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What ``celery inspect`` and Flower show; Celery would show what was sent, all of it."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
 
 
 class _LastSweep:

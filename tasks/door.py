@@ -21,6 +21,7 @@ from tenacity import (
 
 from config.wiring import coordinator
 from coordinator.errors import InternalError, LedgerAway, PorchError
+from coordinator.proofs import Opened, Proof
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 from tasks.app import PATIENCE
@@ -32,6 +33,7 @@ logger = logging.getLogger("porch")
 DATABASE_AWAY = "DATABASE_AWAY"
 
 R = TypeVar("R", bound=Request)
+T = TypeVar("T")
 
 #: What a verb answers: the data of the reply, and the sentence for logs.
 Answer = tuple[dict[str, Any], str]
@@ -50,10 +52,10 @@ class Verb(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request as it came: its id, the token that came with it, and its text."""
+    """A request as it came: its id, the proof that came with it, and its text."""
 
     request_id: str
-    secret: object
+    proof: object
     text: object
 
 
@@ -65,51 +67,80 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     """
     began = time.monotonic()
     requests = [_parsed(one, verb.shape) for one in sent]
-    told = iter(_replies(task, [r for r in requests if not isinstance(r, PorchError)], verb))
+    good = [
+        (one, request)
+        for one, request in zip(sent, requests, strict=True)
+        if not isinstance(request, PorchError)
+    ]
+    told = iter(_replies(task, good, verb))
     replies = [refusal(r) if isinstance(r, PorchError) else next(told) for r in requests]
     taken = (time.monotonic() - began) * 1000
-    for one, request, reply in zip(sent, requests, replies, strict=True):
-        pipeline = None if isinstance(request, PorchError) else request[1].pipeline
+    for one, reply in zip(sent, replies, strict=True):
         # A sweep that had nothing to do has nothing to say, every two seconds.
         logger.log(
             logging.INFO if reply.sentence else logging.DEBUG,
-            "%s %s pipeline=%s %s ms=%.1f",
+            "%s %s %s ms=%.1f",
             verb.name,
             one.request_id,
-            pipeline or "-",
             reply,
             taken,
         )
     return replies
 
 
-def _parsed(sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
+def _parsed(sent: Sent, shape: type[R]) -> R | PorchError:
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
         return error
-    secret = sent.secret if isinstance(sent.secret, str) else None
-    return Caller(secret, UUID(sent.request_id), request.host), request
+    return request
 
 
-def _replies(task: Task, asked: Asked[R], verb: Verb[R]) -> list[Reply]:
-    ids = [str(caller.request_id) for caller, _ in asked]
+def _replies(task: Task, sent: Sequence[tuple[Sent, R]], verb: Verb[R]) -> list[Reply]:
+    ids = [one.request_id for one, _ in sent]
+
+    def carry_out() -> list[Reply]:
+        porch = coordinator()
+        opened = porch.proofs.open([_proof(one, verb.name) for one, _ in sent])
+        asked = [
+            (Caller(_secret(one, token), UUID(one.request_id), request.host), request)
+            for (one, request), token in zip(sent, opened, strict=True)
+        ]
+        answers = verb.carry_out(porch, asked) if asked else []
+        return [
+            _reply(answered, token.pipeline or request.pipeline)
+            for answered, token, (_, request) in zip(answers, opened, sent, strict=True)
+        ]
+
     try:
-        answers = _patiently(task, ids, lambda: verb.carry_out(coordinator(), asked))
+        return _patiently(task, ids, carry_out)
     except LedgerAway as away:
         logger.warning("%s %s put back: %s", verb.name, " ".join(ids), away.message)
         raise Reject(away, requeue=True) from away
     except PorchError as error:
-        return [refusal(error) for _ in asked]
+        return [refusal(error, request.pipeline) for _, request in sent]
     except Exception:
-        if len(asked) > 1:  # whose fault it is shows when each is alone
-            return [reply for one in asked for reply in _replies(task, [one], verb)]
+        if len(sent) > 1:  # whose fault it is shows when each is alone
+            return [reply for one in sent for reply in _replies(task, [one], verb)]
         logger.exception("%s %s failed: a defect of porch", verb.name, *ids)
         return [refusal(_defect(request_id)) for request_id in ids]
-    return [
-        refusal(one) if isinstance(one, PorchError) else Reply({"ok": one[0]}, one[1])
-        for one in answers
-    ]
+
+
+def _proof(sent: Sent, verb: str) -> Proof | None:
+    if not (isinstance(sent.proof, str) and isinstance(sent.text, str)):
+        return None
+    return Proof.of(sent.proof, verb, sent.request_id, sent.text)
+
+
+def _secret(sent: Sent, opened: Opened) -> str | None:
+    return opened.secret if isinstance(sent.proof, str) else None
+
+
+def _reply(answered: Answer | PorchError, pipeline: str | None) -> Reply:
+    if isinstance(answered, PorchError):
+        return refusal(answered, pipeline)
+    data, sentence = answered
+    return Reply({"ok": data}, sentence, pipeline)
 
 
 def _defect(request_id: str) -> InternalError:
@@ -119,9 +150,7 @@ def _defect(request_id: str) -> InternalError:
     )
 
 
-def _patiently(
-    task: Task, ids: Sequence[str], call: Callable[[], Sequence[Answer | PorchError]]
-) -> Sequence[Answer | PorchError]:
+def _patiently(task: Task, ids: Sequence[str], call: Callable[[], T]) -> T:
     """Try until PostgreSQL answers, for PATIENCE seconds; the clients are told why they wait."""
 
     def tell(state: RetryCallState) -> None:
