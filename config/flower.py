@@ -19,12 +19,14 @@ from celery import Celery
 from flower.app import Flower
 from flower.options import options
 from flower.urls import settings as web_settings
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from config.flower_home import USER, FlowerHome
 from config.logs import configure_logging
 from config.ports import check_address
 from config.settings import Settings
+from config.wiring import QUEUES
 
 logger = logging.getLogger("porch")
 
@@ -72,6 +74,9 @@ def make_app(broker_url: str) -> Celery:
     app = Celery("porch-flower", broker=broker_url, backend="disabled://", fixups=[])
     app.conf.update(
         accept_content=["json"],
+        # Counted also while no worker takes from them.
+        task_default_queue=QUEUES[0],
+        task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
         broker_connection_timeout=3,
         broker_transport_options={
             "priority_steps": [0],
