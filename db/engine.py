@@ -44,7 +44,13 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
     statement, the pool forgets all such connections at once, and the caller's retry connects anew.
     """
     engine = create_engine(
-        database_url, pool_size=pool_size, max_overflow=1, pool_timeout=5, connect_args=_CONNECT
+        database_url,
+        pool_size=pool_size,
+        max_overflow=1,
+        pool_timeout=5,
+        connect_args=_CONNECT,
+        # An error is logged: what it was about is nobody's in a log.
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "begin")

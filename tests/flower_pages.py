@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -13,9 +16,10 @@ from urllib.request import Request, urlopen
 from flower.urls import handlers
 
 from config.flower_home import USER
+from config.ports import free_port
+from tests.house import start, wait_until
 
-#: What each route stands for, where it has a place to fill in: the name of a worker, a task's id, a
-#: task's name, a file.
+#: What needs no password, by Flower's own choice.
 OPEN = {"/metrics", "/healthcheck"}
 
 
@@ -24,12 +28,12 @@ class Pages:
 
     def __init__(self, url: str, password: str | None) -> None:
         self.url = url
-        self._password = password
+        self.password = password
 
     def ask(self, path: str, method: str = "GET", password: str | None = None) -> tuple[int, str]:
         """The answer to one request, with our password or another; none if empty."""
         request = Request(f"{self.url}{path}", method=method, data=b"" if method != "GET" else None)
-        known = self._password if password is None else password
+        known = self.password if password is None else password
         if known:
             credentials = b64encode(f"{USER}:{known}".encode()).decode()
             request.add_header("Authorization", f"Basic {credentials}")
@@ -39,10 +43,34 @@ class Pages:
         except HTTPError as error:
             return error.code, error.read().decode()
 
+    def answers(self) -> bool:
+        """Whether it is there at all."""
+        try:
+            return self.ask("/healthcheck")[0] == 200
+        except OSError:
+            return False
+
     def tasks(self, name: str | None = None) -> list[dict[str, Any]]:
         """The tasks that it has seen, latest first."""
         found = json.loads(self.ask("/api/tasks?limit=10000")[1]).values()
         return [task for task in found if name in {None, task["name"]}]
+
+
+@contextmanager
+def flower(broker: str, folder: Path, **env: str) -> Iterator[tuple[Pages, subprocess.Popen[str]]]:
+    """``porch-server flower`` in the foreground, until SIGTERM; nobody else's state directory."""
+    port = free_port()
+    settings = {"PORCH_BROKER_URL": broker, "PORCH_STATE_DIR": str(folder / "state"), **env}
+    process = start(*("porch-server", "flower", "--port", str(port)), env=settings, cwd=folder)
+    pages = Pages(f"http://127.0.0.1:{port}", env.get("PORCH_FLOWER_PASSWORD"))
+    try:
+        wait_until(lambda: process.poll() is not None or pages.answers(), 30.0)
+        kept = folder / "state" / "flower" / "password"
+        pages.password = pages.password or kept.read_text().strip()
+        yield pages, process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def routes(worker: str = "w", task_id: str = "t", task: str = "n") -> Iterator[tuple[str, str]]:

@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -21,8 +20,8 @@ from config.ports import free_port
 from config.server_home import remove_state_dir
 from config.wiring import QUEUES
 from tests.envelopes import envelope, text
-from tests.flower_pages import OPEN, Pages, routes
-from tests.house import House, User, run, start, wait_until
+from tests.flower_pages import OPEN, Pages, flower, routes
+from tests.house import House, User, run, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -182,33 +181,11 @@ def test_what_it_has_seen_outlives_it(house: House, pages: Pages, user: User) ->
     old = house.pid("flower")
     os.kill(old, signal.SIGTERM)
     wait_until(lambda: not psutil.pid_exists(old), 20.0, "it ends")
-    wait_until(lambda: _answers(pages), 30.0, "it is started again")
+    wait_until(pages.answers, 30.0, "it is started again")
     assert before <= {t["uuid"] for t in pages.tasks("porch.count")}
 
 
-def _answers(pages: Pages) -> bool:
-    try:
-        return pages.ask("/healthcheck")[0] == 200
-    except OSError:
-        return False
-
-
 # By itself ----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def flower(broker: str, folder: Path, **env: str) -> Iterator[tuple[Pages, subprocess.Popen[str]]]:
-    """``porch-server flower`` in the foreground, until SIGTERM."""
-    port = free_port()
-    settings = {"PORCH_BROKER_URL": broker, "PORCH_STATE_DIR": str(folder / "state"), **env}
-    process = start(*("porch-server", "flower", "--port", str(port)), env=settings, cwd=folder)
-    pages = Pages(f"http://127.0.0.1:{port}", env.get("PORCH_FLOWER_PASSWORD"))
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(pages), 30.0)
-        yield pages, process
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 def test_it_touches_nothing_that_workers_have_in_hand(scratch: Callable[[str], Path]) -> None:
