@@ -155,8 +155,11 @@ class AdministrationLedger(TokenLedger):
             ) from slow
 
     def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
-        rows = self._read(questions.PERMISSION, digests=list(digests)) if digests else []
-        found = {bytes(row.digest): row for row in rows}
+        if not digests:
+            return {}
+        with self._transaction(bounded=False) as connection:
+            rows = questions.PERMISSION.execute(connection, {"digests": list(digests)})
+            found = {bytes(row.digest): row for row in rows}
         allowed = {digest: _allowed(digest, found.get(digest)) for digest in digests}
         unnoted = [
             row.token_id

@@ -19,6 +19,7 @@ from coordinator.model import Claim, Pipeline, Registration, Standing, Task
 from coordinator.request_ids import made_at
 from coordinator.status import Status
 from db.base import PostgresBase
+from db.prepared import Prepared
 from db.rows import task_of
 
 #: Registers what is new and notes its first event. One statement, so that no task is without one.
@@ -27,7 +28,8 @@ from db.rows import task_of
 #: so that the claim queue has the order of the submissions, and the first of equal ones is the one
 #: that is made. FOR KEY SHARE on the pipelines makes a change of the identity policy wait for us,
 #: or us for it, so that the scope is always right.
-SUBMIT = text(
+SUBMIT = Prepared(
+    "porch_submit",
     """
     WITH request AS MATERIALIZED (
         SELECT r.n, p.pipeline_id, r.version, r.priority, r.token_id, r.request_id, r.host,
@@ -62,7 +64,7 @@ SUBMIT = text(
         ORDER BY made.task_id
     )
     SELECT n, task_input_id FROM made
-    """
+    """,
 )
 
 #: How definitions stand that SUBMIT found known: a statement of its own, since what a concurrent
@@ -71,7 +73,8 @@ SUBMIT = text(
 #: that comes again, since the worker died with its answer, is told what it has created: its events
 #: are looked for, but not those of tasks that are older than the request, give or take a day for
 #: clocks, as that would be a read from the disk for each old task.
-STANDING = text(
+STANDING = Prepared(
+    "porch_standing",
     """
     SELECT r.n, t.task_input_id, t.status, CASE
         WHEN r.made_at IS NOT NULL
@@ -92,7 +95,7 @@ STANDING = text(
                 AND scope IN ('', r.version)
             OFFSET 0
         ) t
-    """
+    """,
 )
 
 #: Hands out PENDING tasks of one pipeline. The claim rows come first: of several messages with one
@@ -102,7 +105,8 @@ STANDING = text(
 #: too much. What is locked is then dealt out, the first request first. FOR KEY SHARE on the
 #: pipeline is what the foreign key of the claim takes anyway, but at the end: taken first, a change
 #: of the identity policy, which locks the pipeline and then its tasks, cannot deadlock with us.
-CLAIM = text(
+CLAIM = Prepared(
+    "porch_claim",
     """
     WITH target AS MATERIALIZED (
         SELECT pipeline_id, lease_seconds FROM porch.pipeline
@@ -141,7 +145,9 @@ CLAIM = text(
             job_id = dealt.job_id
         FROM dealt, target
         WHERE t.task_id = dealt.task_id
-        RETURNING t.*, target.lease_seconds, dealt.n
+        RETURNING t.task_id, t.version, t.task_input_id, t.task_input, t.status, t.attempt,
+            t.priority, t.created_at, t.updated_at, t.lease_until, t.job_id, t.retry_at,
+            target.lease_seconds, dealt.n
     ), noted AS (
         INSERT INTO porch.event
             (task_id, from_status, to_status, attempt, token_id, request_id, host, job_id)
@@ -152,7 +158,7 @@ CLAIM = text(
     SELECT share.request_id AS asked, claimed.*
     FROM share LEFT JOIN claimed USING (n)
     ORDER BY claimed.priority DESC, claimed.task_id
-    """
+    """,
 )
 
 #: What a request_id was handed before, in the attempt it was handed, as CLAIM would have told it.
@@ -176,10 +182,10 @@ class ArrivalsLedger(PostgresBase):
     def submit(self, registrations: Sequence[Registration]) -> list[list[Standing]]:
         batch = Batch(registrations)
         with self._transaction() as connection:
-            for row in connection.execute(SUBMIT, batch.values()):
+            for row in SUBMIT.execute(connection, batch.values(), batch.unanswered()):
                 batch.note(row, Status.PENDING, created=True)
             if batch.unanswered():
-                for row in connection.execute(STANDING, batch.values()):
+                for row in STANDING.execute(connection, batch.values(), batch.unanswered()):
                     batch.note(row, Status(row.status), created=row.ours)
         return batch.answers()
 
@@ -221,9 +227,9 @@ class Batch:
             "inputs": list(self._unanswered.values()),
         }
 
-    def unanswered(self) -> bool:
-        """Whether there are keys of which nothing is known yet."""
-        return bool(self._unanswered)
+    def unanswered(self) -> int:
+        """Of how many keys nothing is known yet."""
+        return len(self._unanswered)
 
     def note(self, row: Row[Any], status: Status, *, created: bool) -> None:
         """What a statement has told of one key."""
@@ -256,10 +262,11 @@ def _claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, list[T
     """What each request_id is handed; a message that has come twice is one request."""
     wanted = {claim.origin.request_id: claim for claim in claims}
     first = claims[0]
+    most = sum(claim.n for claim in wanted.values())
     values = {
         "pipeline_id": first.pipeline.pipeline_id,
         "version": first.version,
-        "most": sum(claim.n for claim in wanted.values()),
+        "most": most,
         "request_ids": [str(request_id) for request_id in wanted],
         "amounts": [claim.n for claim in wanted.values()],
         "token_ids": [claim.origin.token_id for claim in wanted.values()],
@@ -267,7 +274,7 @@ def _claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, list[T
         "job_ids": [claim.job_id for claim in wanted.values()],
     }
     handed: dict[UUID, list[Task]] = {}
-    for row in connection.execute(CLAIM, values):
+    for row in CLAIM.execute(connection, values, most):
         mine = handed.setdefault(row.asked, [])
         if row.task_id is not None:
             mine.append(_handed(row, first.pipeline))

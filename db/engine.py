@@ -15,14 +15,15 @@ LOCK_TIMEOUT_MS = 4_000
 
 #: Option of an engine whose statements touch a few rows each: no plan may read a whole table. Of a
 #: foreign key's check PostgreSQL makes the plan once for a session, and one that was made while the
-#: table was small would read all of it for each row, however large it has become.
+#: table was small would read all of it for each row, however large it has become; so it would with
+#: what is prepared, whose plan is made once too, for any values.
 BOUNDED = "porch_bounded"
 
 _BOUNDS = (
     f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
     f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
 )
-_NO_SEQSCAN = "SET LOCAL enable_seqscan = off; "
+_PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; "
 #: Marks a connection whose transaction has had no statement yet.
 _BEGUN = "porch_begun"
 
@@ -69,7 +70,7 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
         # Together with the first statement of the transaction: it spares a round trip.
         if connection.info.pop(_BEGUN, False):
             bounded = connection.get_execution_options().get(BOUNDED)
-            statement = f"{_BOUNDS}{_NO_SEQSCAN if bounded else ''}{statement}"
+            statement = f"{_BOUNDS}{_PLANS if bounded else ''}{statement}"
         return statement, parameters
 
     owner = weakref.ref(engine)

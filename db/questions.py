@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from db.prepared import Prepared
+
 #: For each range of keys, the first tasks in it. A range is a prefix that a person typed, or a
 #: whole key; the unique index serves both, in each pipeline that may be meant.
 FIND = text(
@@ -68,16 +70,18 @@ LOOK_ALIKES = text(
 )
 
 #: Tokens, each with its pipeline and the versions of that, in one round trip.
-PERMISSION = text(
+PERMISSION = Prepared(
+    "porch_permission",
     """
-    SELECT k.token_id, k.digest, k.description, k.revoked_at, k.expires_at, p.*,
+    SELECT k.token_id, k.digest, k.description, k.revoked_at, k.expires_at, p.pipeline_id, p.name,
+        p.uri, p.identity, p.lease_seconds, p.max_attempts, p.retry_seconds,
         coalesce(k.expires_at <= now(), false) AS expired,
         coalesce(k.used_at < now() - interval '5 minutes', true) AS use_unnoted,
         ARRAY(SELECT v.version FROM porch.version v WHERE v.pipeline_id = p.pipeline_id
               ORDER BY v.created_at, v.version) AS versions
     FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)
     WHERE k.digest = ANY (CAST(:digests AS bytea[]))
-    """
+    """,
 )
 
 #: Tokens by the hash of their digest, each with the name of its pipeline.

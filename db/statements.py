@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from db.prepared import Prepared
+
 #: When a task that fails now is tried again: retry_seconds, doubled with each attempt, up to a day,
 #: give or take a quarter, so that a thousand that failed together do not come back together.
 _RETRY_AT = """
@@ -69,7 +71,8 @@ HANDED = text(
 #: report of RUNNING that holds already is a sign of life, and one of FAILED may call a retry off.
 #: What comes from an attempt that is over changes nothing, and is noted. Every wanted row gets an
 #: answer.
-CHANGE = text(
+CHANGE = Prepared(
+    "porch_change",
     f"""
     WITH wanted AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:task_ids AS bigint[]), CAST(:tos AS text[]),
@@ -133,12 +136,13 @@ CHANGE = text(
         c.task_id IS NOT NULL AS changed,
         j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
     FROM judged j LEFT JOIN changed c USING (task_id)
-    """  # noqa: S608 (put together of constants)
+    """,  # noqa: S608 (put together of constants)
 )
 
 #: Extends the leases of tasks that are held, in an attempt given; rows are locked in order. A sign
 #: of life from an earlier attempt is noted, as in CHANGE.
-HEARTBEAT = text(
+HEARTBEAT = Prepared(
+    "porch_heartbeat",
     f"""
     WITH wanted AS MATERIALIZED (
         SELECT w.*, 'RUNNING' AS to_status, 'heartbeat' AS message, CAST(NULL AS text) AS job_id
@@ -170,5 +174,5 @@ HEARTBEAT = text(
     SELECT j.task_id, j.from_status AS status, j.at_attempt AS attempt, j.lease_seconds AS lease,
         j.over, a.task_id IS NOT NULL AS changed, false AS repeated
     FROM judged j LEFT JOIN alive a USING (task_id)
-    """  # noqa: S608 (put together of constants)
+    """,  # noqa: S608 (put together of constants)
 )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
-
 from coordinator.errors import InternalError
 from coordinator.model import Origin, Outcome, Pipeline
 from coordinator.status import Status
 from db.base import PostgresBase
+from db.prepared import Prepared
 
 #: Hands out one task that is PENDING when its row is locked, whatever it was when the statement
 #: began: of many at once, the first is handed it and the others see what it has become. As in
 #: CLAIM, the pipeline is locked before the task, and the claim's row is what keeps one request_id
 #: from claiming twice. Claimed and started in one step, it has both events, in their order.
-TAKE = text(
+TAKE = Prepared(
+    "porch_take",
     """
     WITH target AS MATERIALIZED (
         SELECT pipeline_id, lease_seconds FROM porch.pipeline
@@ -57,7 +57,7 @@ TAKE = text(
                 AND e.to_status = :to AND NOT e.refused
         ) AS repeated
     FROM locked l LEFT JOIN taken USING (task_id)
-    """
+    """,
 )
 
 
@@ -74,7 +74,7 @@ class TakingLedger(PostgresBase):
             "host": origin.host,
         }
         with self._transaction() as connection:
-            row = connection.execute(TAKE, values).first()
+            row = TAKE.execute(connection, values).first()
         if row is None:
             raise InternalError(f"task {task_id} is gone: was the database restored?")
         return Outcome(Status(row.status), row.attempt, row.changed, row.repeated, row.lease)

@@ -13,6 +13,7 @@ from coordinator.model import Change, Origin, Outcome, Pipeline
 from coordinator.status import Status
 from db import statements
 from db.base import PostgresBase
+from db.prepared import Prepared
 
 
 class WorkLedger(PostgresBase):
@@ -85,8 +86,10 @@ def _change(connection: Connection, batch: Sequence[Change], origin: Origin) -> 
     return [found[change.task_id] for change in batch]
 
 
-def _outcomes(connection: Connection, statement: Any, values: dict[str, Any]) -> dict[int, Outcome]:
-    rows = connection.execute(statement, values)
+def _outcomes(
+    connection: Connection, statement: Prepared, values: dict[str, Any]
+) -> dict[int, Outcome]:
+    rows = statement.execute(connection, values, len(values["task_ids"]))
     found = {
         row.task_id: Outcome(
             Status(row.status), row.attempt, row.changed, row.repeated, row.lease, bool(row.over)

@@ -20,9 +20,9 @@ sys.path.insert(0, os.environ["BENCH_PATH"])
 
 from drivers.ledger import OPTIONS, VERSION, Ledger, written
 from load import PROCESSES, definition, serve
-from sqlalchemy.sql import Executable
 
 from db.arrivals import CLAIM, SUBMIT
+from db.prepared import Prepared
 from db.statements import CHANGE
 
 LEDGER = Ledger()
@@ -64,9 +64,9 @@ _CHANGE = {
 _NEW = "\\set number random(1, 1000000000000000)\n"
 
 
-def _script(statement: Executable, end: str = ";", **values: str) -> str:
+def _script(statement: Prepared, end: str = ";", **values: str) -> str:
     known = {**_ALWAYS, **values}
-    return written(statement, known.__getitem__) + end + "\n"
+    return written(statement.statement, known.__getitem__) + end + "\n"
 
 
 def _claim(n: int, end: str = ";") -> str:

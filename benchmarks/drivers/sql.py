@@ -31,7 +31,7 @@ def bulk(definitions: int, known: float, seed: int) -> dict[str, Any]:
     given = made(seed, definitions)
     prepared = [_values(some) for some in batches(identified(given))]
     beforehand = [_values(some) for some in batches(identified(known_of(given, known)))]
-    text = written(SUBMIT)
+    text = written(SUBMIT.statement)
     new = 0
     with LEDGER.connected() as connection, connection.cursor() as cursor:
         for values in beforehand:
@@ -46,7 +46,7 @@ def bulk(definitions: int, known: float, seed: int) -> dict[str, Any]:
 
 def _values(some: Any) -> dict[str, Any]:
     origin = Origin(LEDGER.token_id, uuid4(), "bench")
-    return Batch([Registration(LEDGER.pipeline, VERSION, some, 0, origin)]).values()
+    return SUBMIT.given(Batch([Registration(LEDGER.pipeline, VERSION, some, 0, origin)]).values())
 
 
 def copy(definitions: int, known: float, seed: int) -> dict[str, Any]:
