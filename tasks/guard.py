@@ -16,6 +16,7 @@ from celery.worker import consumer
 
 from config.wiring import QUEUES
 from coordinator.errors import BadRequest, PorchError, TooLarge
+from tasks.telling import Telling
 from tasks.together import TOGETHER, Gatherer
 from tasks.wire import MOST_CHARACTERS, refusal
 
@@ -47,7 +48,7 @@ _LONGEST_SENTENCE = 300
 _CURE = "use porch_client, of about the same age as the coordinator"
 
 
-class Consumer(consumer.Consumer):
+class Consumer(Telling, consumer.Consumer):
     """Celery's consumer of messages, behind the guard."""
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
