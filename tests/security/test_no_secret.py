@@ -48,6 +48,7 @@ class Traffic:
         self.folder = folder
         self.tokens: dict[str, str] = {"admin": house.ready["admin_token"]}
         self.digests: dict[str, str] = {}
+        self.sent: list[str] = []
         self.noted: dict[str, list[bytes]] = {}
         self.evidence: dict[str, bytes] = {}
         password = (house.state_dir / "flower" / "password").read_text().strip()
@@ -186,6 +187,7 @@ class Traffic:
                 text(**fields), task=task, token=token, argsrepr=f"pipeline={CANARY} n=1"
             )
             message["properties"]["delivery_info"]["routing_key"] = queue
+            self.sent.append(message["headers"]["id"])
             redis.lpush(queue, json.dumps(message))
 
         with (
@@ -208,7 +210,7 @@ class Traffic:
         """Every question that workers answer, by their own list, and porch's."""
         app = Celery(broker=self.house.ready["broker_url"], set_as_current=False)
         arguments = {
-            "query_task": {"ids": [task["uuid"] for task in self.pages.tasks()][:50]},
+            "query_task": {"ids": self.sent},
             "conf": {"with_defaults": True},
             "objgraph": {"num": 10, "max_depth": 2, "type": "Request"},
         }
