@@ -34,6 +34,7 @@ from config.wiring import make_coordinator
 from coordinator.access import digest, new_secret
 from coordinator.errors import PorchError
 from coordinator.model import Task
+from coordinator.request_ids import new_request_id
 from coordinator.requests import Caller, Name, Report
 from coordinator.status import Status
 from db.engine import make_engine
@@ -122,7 +123,7 @@ class Ledger:
         self.report(Status.DONE, 1)
 
     def _caller(self) -> Caller:
-        return Caller(self._secret, uuid4(), "node-1")
+        return Caller(self._secret, new_request_id(), "node-1")
 
     @staticmethod
     def _all_good(answers: Sequence[object]) -> None:

@@ -61,8 +61,9 @@ def migrate(print_roles: bool) -> None:
     if print_roles:
         click.echo(printed(), nl=False)
         return
-    configure_logging()
-    upgrade(Settings.from_environment().required("database_url"))
+    settings = Settings.from_environment()
+    configure_logging(settings)
+    upgrade(settings.required("database_url"))
     click.echo("the database is ready", err=True)
 
 

@@ -44,7 +44,7 @@ def serve(host: str, port: int, settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises Misconfigured."""
     check_address(host, port, "Flower", "PORCH_FLOWER")
     os.umask(0o077)
-    configure_logging()
+    configure_logging(settings)
     # One line for each look at a page is no news.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     home = FlowerHome(settings.state_dir)

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from config.logs import logging_config
 from config.ports import check_address
 from config.settings import Misconfigured, Settings
-from config.wiring import make_coordinator
+from config.wiring import make_coordinator, traced
 from coordinator.gateway.app import CONNECTIONS, make_gateway
 from coordinator.identity import Limits
 
@@ -30,7 +30,7 @@ def make_app() -> FastAPI:
         connections=CONNECTIONS,
         open_reads=not settings.reads_need_token,
     )
-    return make_gateway(porch)
+    return make_gateway(traced(porch, "porch-gateway"))
 
 
 def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict[str, Any]) -> None:
@@ -46,7 +46,8 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
         host=host,
         port=port,
         workers=workers,
-        log_config=logging_config() if log_config is None else _read(log_config),
+        log_config=_read(log_config) if log_config else logging_config(Settings.from_environment()),
+        access_log=False,  # our own line tells more: see coordinator.operations
         timeout_graceful_shutdown=_STOP_SECONDS,
         server_header=False,
         **tls,
@@ -78,4 +79,5 @@ def _read(log_config: Path) -> dict[str, Any]:
             f'{log_config} is no logging configuration: it has no "version": 1',
             "see logging.config.dictConfig in Python's documentation",
         )
-    return config
+    # What it does not name goes on telling, to its root.
+    return {"disable_existing_loggers": False, **config}

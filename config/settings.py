@@ -6,13 +6,13 @@ import os
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
 import psycopg2
 from psycopg2.extensions import parse_dsn
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -40,6 +40,8 @@ IN_FILES = {
 #: Of all that Celery can speak: what workers are run on.
 _RESULTS = ("redis", "rediss", "sentinel")
 _BROKERS = (*_RESULTS, "amqp", "amqps", "pyamqp")
+#: Read in any case: INFO is what most programs call it.
+_Lower = BeforeValidator(lambda text: text.lower() if isinstance(text, str) else text)
 _DATABASE_CURE = "write postgresql://user:password@host:5432/database"
 
 
@@ -89,6 +91,9 @@ class Settings(BaseSettings):
     flower_password: str | None = Field(default=None, pattern=r"^[!-~]{12,}$")
     #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
     ready_file: Path | None = None
+    #: How the lines of the log are written, and from which level on.
+    log_format: Annotated[Literal["text", "json"], _Lower] = "text"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _Lower] = "info"
 
     @classmethod
     def from_environment(cls) -> Settings:

@@ -6,6 +6,7 @@ import sys
 from functools import cache
 
 from config.settings import Settings
+from config.tracing import begin_tracing
 from coordinator import access
 from coordinator.identity import Limits
 from coordinator.service import Coordinator
@@ -33,7 +34,14 @@ def coordinator() -> Coordinator:
     """The Coordinator of this process, from the environment."""
     settings = Settings.from_environment()
     limits = Limits(max_bytes=settings.max_input_bytes)
-    return make_coordinator(settings.required("database_url"), limits)
+    return traced(make_coordinator(settings.required("database_url"), limits), "porch-worker")
+
+
+def traced(porch: Coordinator, service: str) -> Coordinator:
+    """The same, traced as OTEL_* ask; called in the process that uses it."""
+    if isinstance(porch.ledger, PostgresLedger):
+        begin_tracing(service, porch.ledger.engine)
+    return porch
 
 
 def issue_admin_token(database_url: str, description: str) -> str:
@@ -50,7 +58,8 @@ QUEUES = ("porch.submit", "porch.claim", "porch.update", "porch.query", "porch.s
 # Processes of their own, started by module name: ``config`` lies below ``tasks`` and does not
 # import it. ``-P`` keeps the working directory, which may have a ``tasks.py`` of its own, out of
 # the import path.
-_TASKS = (sys.executable, "-P", "-m", "tasks")
+# --quiet: without a banner, which is no line of a log.
+_TASKS = (sys.executable, "-P", "-m", "tasks", "--quiet")
 
 
 def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:

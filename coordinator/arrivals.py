@@ -17,6 +17,7 @@ from coordinator.lookup import Lookup, or_raise
 from coordinator.model import Claim, Origin, Permission, Pipeline, Registration, Standing, Task
 from coordinator.naming import pick_version
 from coordinator.requests import Caller, Claiming, Submission
+from coordinator.tracing import in_one_transaction
 
 #: Definitions, reports or names in one request; and tasks handed out by one claim.
 MOST_AT_ONCE = 10_000
@@ -77,6 +78,7 @@ class Arrivals(Lookup):
         asked = Claiming(caller, n, pipeline, version, job_id)
         return or_raise(self.claim_all([asked])[0]).tasks
 
+    @in_one_transaction("submit")
     def submit_all(self, asked: Sequence[Submission]) -> list[Registered | PorchError]:
         """As ``submit``, for each of the submissions."""
         wanted: list[_Wanted | PorchError] = []
@@ -92,6 +94,7 @@ class Arrivals(Lookup):
             one_wanted.standings = standings
         return [w.answer() if isinstance(w, _Wanted) else w for w in wanted]
 
+    @in_one_transaction("claim")
     def claim_all(self, asked: Sequence[Claiming]) -> list[Handed | PorchError]:
         """As ``claim``, for each of the wishes; the first is served first."""
         claims: list[Claim | PorchError] = []

@@ -34,7 +34,6 @@ from coordinator.model import (
     TaskFilter,
     Token,
 )
-from coordinator.proofs import Key
 from coordinator.requests import Rotation
 from coordinator.status import Status
 from coordinator.views import (
@@ -260,7 +259,7 @@ class Ledger(Protocol):
         nothing."""
         ...
 
-    def keys(self, names: Collection[bytes]) -> dict[bytes, Key]:
+    def keys(self, names: Collection[bytes]) -> dict[bytes, bytes]:
         """The digests of tokens, also of those that are good no more, by the SHA-256 of each; a
         name that is nobody's is left out."""
         ...

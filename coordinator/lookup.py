@@ -11,6 +11,7 @@ from coordinator.identity import Limits
 from coordinator.ledger import Ledger
 from coordinator.model import Origin, Permission, Pipeline, Task
 from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
+from coordinator.operations import tell
 from coordinator.proofs import Opener
 from coordinator.requests import Caller, Name
 
@@ -57,7 +58,9 @@ class Lookup:
         return self._enter(caller)[0]
 
     def _named(self, who: Permission, name: str) -> Pipeline:
+        tell(pipeline=name)
         if who.pipeline is not None and who.pipeline.name == name:
+            tell(pipeline=who.pipeline.name if who.pipeline else None)
             return who.pipeline
         found = self.ledger.pipeline(name) if may_be_a_name(name) else None
         if found is None:
@@ -69,6 +72,7 @@ class Lookup:
         own = access.require_worker(who, name)
         target = own if name is None else self._named(who, name)
         access.require_look(who, target)
+        tell(pipeline=target.name)
         return target
 
     def _look(self, who: Permission, name: str | None) -> Pipeline | None:

@@ -31,14 +31,6 @@ _MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """What a proof is opened with, and the pipeline that its token is for, by name."""
-
-    digest: bytes = field(repr=False)
-    pipeline: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Proof:
     """A proof as it came. ``request``: the hash of what it came with."""
 
@@ -61,22 +53,14 @@ class Proof:
         return _xor(self.sealed, hmac.digest(digest, self.request, "sha256")[:16]).hex()
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The token that was proved, and its pipeline's name."""
-
-    secret: str = field(repr=False)
-    pipeline: str | None
-
-
 #: What no token can be.
-_NONE = Opened("no proof", None)
+_NONE = "no proof"
 
 
 class Keys(Protocol):
     """A ledger, as far as it is needed here."""
 
-    def keys(self, names: Collection[bytes]) -> Mapping[bytes, Key]:
+    def keys(self, names: Collection[bytes]) -> Mapping[bytes, bytes]:
         """The digests of tokens, also of those that are good no more, by their names."""
         ...
 
@@ -86,9 +70,9 @@ class Opener:
 
     def __init__(self, ledger: Keys) -> None:
         self._ledger = ledger
-        self._known: dict[bytes, Key] = {}
+        self._known: dict[bytes, bytes] = {}
 
-    def open(self, proofs: Sequence[Proof | None]) -> list[Opened]:
+    def open(self, proofs: Sequence[Proof | None]) -> list[str]:
         """What each proof proves; None, and what proves nothing, gives a token that nobody has."""
         missing = {p.name for p in proofs if p is not None and p.name not in self._known}
         if missing:
@@ -97,15 +81,11 @@ class Opener:
             self._known.update(self._ledger.keys(missing))
         return [self._open(proof) for proof in proofs]
 
-    def _open(self, proof: Proof | None) -> Opened:
+    def _open(self, proof: Proof | None) -> str:
         if proof is None:
             return _NONE
-        key = self._known.get(proof.name)
-        if key is None:
-            return Opened(proof.sealed.hex(), None)
-        secret = proof.secret(key.digest)
-        genuine = hmac.compare_digest(sha256(secret.encode()).digest(), key.digest)
-        return Opened(secret, key.pipeline if genuine else None)
+        digest = self._known.get(proof.name)
+        return proof.sealed.hex() if digest is None else proof.secret(digest)
 
 
 def unsealed(secret: str, request_id: UUID, sealed: bytes) -> bytes:

@@ -14,11 +14,15 @@ from coordinator.status import Status
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, with which request. A request sent again has the same ``request_id``."""
+    """Who asks, with which request. A request sent again has the same ``request_id``.
+
+    ``traceparent``: names its span, where that is traced.
+    """
 
     secret: str | None = field(repr=False)
     request_id: UUID
     host: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from coordinator.errors import (
     UnknownToken,
 )
 from coordinator.model import Origin, Permission, Pipeline, PipelineLoad
-from coordinator.proofs import Key
 from coordinator.status import Status
 from db import questions, schema
 from db.admin_events import note
@@ -170,9 +169,9 @@ class AdministrationLedger(TokenLedger):
             self._note_use(unnoted)
         return allowed
 
-    def keys(self, names: Collection[bytes]) -> dict[bytes, Key]:
+    def keys(self, names: Collection[bytes]) -> dict[bytes, bytes]:
         rows = self._read(questions.KEYS, names=list(names))
-        return {sha256(row.digest).digest(): Key(bytes(row.digest), row.name) for row in rows}
+        return {sha256(row.digest).digest(): bytes(row.digest) for row in rows}
 
 
 def _allowed(digest: bytes, row: Row[Any] | None) -> Permission | AccessDenied:

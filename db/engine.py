@@ -50,8 +50,7 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
         max_overflow=1,
         pool_timeout=5,
         connect_args=_CONNECT,
-        # An error is logged: what it was about is nobody's in a log.
-        hide_parameters=True,
+        hide_parameters=True,  # tracebacks are logged, and what is sent is not
     )
 
     @event.listens_for(engine, "begin")

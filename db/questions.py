@@ -84,13 +84,8 @@ PERMISSION = Prepared(
     """,
 )
 
-#: Tokens by the hash of their digest, each with the name of its pipeline.
-KEYS = text(
-    """
-    SELECT k.digest, p.name FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)
-    WHERE sha256(k.digest) = ANY (CAST(:names AS bytea[]))
-    """
-)
+#: The digests of tokens, by the hash of each.
+KEYS = text("SELECT digest FROM porch.token WHERE sha256(digest) = ANY (CAST(:names AS bytea[]))")
 
 #: A pipeline with its versions, in the order in which they were added.
 PIPELINE = text(

@@ -111,7 +111,7 @@ def _app_from_environment() -> Celery:
 
 @setup_logging.connect
 def _log_as_porch_does(**_: object) -> None:
-    configure_logging()
+    configure_logging(Settings.from_environment())
 
 
 app = _app_from_environment()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -21,11 +21,12 @@ from tenacity import (
 
 from config.wiring import coordinator
 from coordinator.errors import InternalError, LedgerAway, PorchError
-from coordinator.proofs import Opened, Proof
+from coordinator.operations import Fact, Operation, begin
+from coordinator.proofs import Proof
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 from tasks.app import PATIENCE
-from tasks.wire import Reply, Request, parse, refusal
+from tasks.wire import Reply, Request, parse, refusal, sentence
 
 logger = logging.getLogger("porch")
 
@@ -35,10 +36,12 @@ DATABASE_AWAY = "DATABASE_AWAY"
 R = TypeVar("R", bound=Request)
 T = TypeVar("T")
 
-#: What a verb answers: the data of the reply, and the sentence for logs.
-Answer = tuple[dict[str, Any], str]
+#: What a verb answers: the data of the reply, and what logs and Flower tell of it.
+Answer = tuple[dict[str, Any], Mapping[str, Fact]]
 #: What is asked, by whom.
 Asked = Sequence[tuple[Caller, R]]
+#: The same, while it is not known whose the token is.
+Proved = tuple[Caller, R, Proof | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,12 @@ class Verb(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request as it came: its id, the proof that came with it, and its text."""
+    """A request as it came: its id, the proof that came with it, its text, and its traceparent."""
 
     request_id: str
     proof: object
     text: object
+    traceparent: object = None
 
 
 def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
@@ -65,82 +69,95 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     Raises Reject, which puts what ``task`` came with back into its queue, when PostgreSQL stays
     away.
     """
-    began = time.monotonic()
-    requests = [_parsed(one, verb.shape) for one in sent]
-    good = [
-        (one, request)
-        for one, request in zip(sent, requests, strict=True)
-        if not isinstance(request, PorchError)
+    began = time.perf_counter()
+    operations = [Operation(verb.name, one.request_id) for one in sent]
+    alone = len(operations) == 1
+    begin(operations[0] if alone else None)
+    for operation, one in zip(operations, sent, strict=True):
+        operation.trace(one.traceparent, around=alone)
+    requests = [_parsed(*both, verb.shape) for both in zip(operations, sent, strict=True)]
+    good = [r for r in requests if not isinstance(r, PorchError)]
+    try:
+        told = iter(_answers(task, good, verb))
+    except LedgerAway as away:
+        for operation in operations:
+            operation.outcome, operation.facts = "put_back", {"why": away.message}
+            operation.log(logging.WARNING, time.perf_counter() - began)
+        raise Reject(away, requeue=True) from away
+    answers = [r if isinstance(r, PorchError) else next(told) for r in requests]
+    took = time.perf_counter() - began
+    for operation, request, answered in zip(operations, requests, answers, strict=True):
+        _log(operation, request, answered, len(sent), took)
+    return [
+        refusal(one, operation.pipeline)
+        if isinstance(one, PorchError)
+        else Reply({"ok": one[0]}, sentence(_without_pipeline(one[1])), operation.pipeline)
+        for operation, one in zip(operations, answers, strict=True)
     ]
-    told = iter(_replies(task, good, verb))
-    replies = [refusal(r) if isinstance(r, PorchError) else next(told) for r in requests]
-    taken = (time.monotonic() - began) * 1000
-    for one, reply in zip(sent, replies, strict=True):
+
+
+def _log(
+    operation: Operation,
+    request: tuple[Caller, Request, Proof | None] | PorchError,
+    answered: Answer | PorchError,
+    batch: int,
+    took: float,
+) -> None:
+    if operation.pipeline is None and not isinstance(request, PorchError):
+        operation.pipeline = request[1].pipeline
+    if isinstance(answered, PorchError):
+        operation.outcome, level = answered.code, None
+    else:
+        operation.facts.update(answered[1])
+        operation.pipeline = str(operation.facts.pop("pipeline", "")) or operation.pipeline
         # A sweep that had nothing to do has nothing to say, every two seconds.
-        logger.log(
-            logging.INFO if reply.sentence else logging.DEBUG,
-            "%s %s %s ms=%.1f",
-            verb.name,
-            one.request_id,
-            reply,
-            taken,
-        )
-    return replies
+        level = None if answered[1] else logging.DEBUG
+    if batch > 1:
+        operation.facts["batch"] = batch
+    operation.log(level, took)
 
 
-def _parsed(sent: Sent, shape: type[R]) -> R | PorchError:
+def _parsed(operation: Operation, sent: Sent, shape: type[R]) -> Proved[R] | PorchError:
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
         return error
-    return request
+    proof = None
+    # In its place, until it is opened: nobody's token.
+    secret = "no proof" if isinstance(sent.proof, str) else None
+    if isinstance(sent.proof, str) and isinstance(sent.text, str):
+        proof = Proof.of(sent.proof, operation.verb, sent.request_id, sent.text)
+    caller = Caller(secret, UUID(sent.request_id), request.host, operation.traceparent)
+    return caller, request, proof
 
 
-def _replies(task: Task, sent: Sequence[tuple[Sent, R]], verb: Verb[R]) -> list[Reply]:
-    ids = [one.request_id for one, _ in sent]
+def _without_pipeline(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
+    return {name: fact for name, fact in facts.items() if name != "pipeline"}
 
-    def carry_out() -> list[Reply]:
+
+def _answers(task: Task, sent: Sequence[Proved[R]], verb: Verb[R]) -> Sequence[Answer | PorchError]:
+    ids = [str(caller.request_id) for caller, _, _ in sent]
+
+    def carry_out() -> Sequence[Answer | PorchError]:
         porch = coordinator()
-        opened = porch.proofs.open([_proof(one, verb.name) for one, _ in sent])
+        tokens = porch.proofs.open([proof for _, _, proof in sent])
         asked = [
-            (Caller(_secret(one, token), UUID(one.request_id), request.host), request)
-            for (one, request), token in zip(sent, opened, strict=True)
+            (caller if proof is None else replace(caller, secret=token), request)
+            for (caller, request, proof), token in zip(sent, tokens, strict=True)
         ]
-        answers = verb.carry_out(porch, asked) if asked else []
-        return [
-            _reply(answered, token.pipeline or request.pipeline)
-            for answered, token, (_, request) in zip(answers, opened, sent, strict=True)
-        ]
+        return verb.carry_out(porch, asked)
 
     try:
         return _patiently(task, ids, carry_out)
-    except LedgerAway as away:
-        logger.warning("%s %s put back: %s", verb.name, " ".join(ids), away.message)
-        raise Reject(away, requeue=True) from away
+    except LedgerAway:
+        raise
     except PorchError as error:
-        return [refusal(error, request.pipeline) for _, request in sent]
+        return [error for _ in sent]
     except Exception:
         if len(sent) > 1:  # whose fault it is shows when each is alone
-            return [reply for one in sent for reply in _replies(task, [one], verb)]
-        logger.exception("%s %s failed: a defect of porch", verb.name, *ids)
-        return [refusal(_defect(request_id)) for request_id in ids]
-
-
-def _proof(sent: Sent, verb: str) -> Proof | None:
-    if not (isinstance(sent.proof, str) and isinstance(sent.text, str)):
-        return None
-    return Proof.of(sent.proof, verb, sent.request_id, sent.text)
-
-
-def _secret(sent: Sent, opened: Opened) -> str | None:
-    return opened.secret if isinstance(sent.proof, str) else None
-
-
-def _reply(answered: Answer | PorchError, pipeline: str | None) -> Reply:
-    if isinstance(answered, PorchError):
-        return refusal(answered, pipeline)
-    data, sentence = answered
-    return Reply({"ok": data}, sentence, pipeline)
+            return [answered for one in sent for answered in _answers(task, [one], verb)]
+        logger.exception("%s failed: a defect of porch", *ids)
+        return [_defect(request_id) for request_id in ids]
 
 
 def _defect(request_id: str) -> InternalError:

@@ -16,6 +16,8 @@ from celery.worker import consumer
 
 from config.wiring import QUEUES
 from coordinator.errors import BadRequest, PorchError, TooLarge
+from coordinator.operations import Operation
+from coordinator.tracing import well_formed
 from tasks.telling import Telling
 from tasks.together import TOGETHER, Gatherer
 from tasks.wire import MOST_CHARACTERS, refusal
@@ -72,7 +74,11 @@ class Consumer(Telling, consumer.Consumer):
 
     def _answer(self, message: Any, error: PorchError) -> None:
         request_id = message.headers.get("id")
-        logger.warning("%.100r refused: %s", request_id, error)
+        name = message.headers.get("task")
+        known = isinstance(name, str) and name in self.app.tasks
+        operation = Operation(name if known else "-", str(request_id)[:100])
+        operation.outcome, operation.facts = error.code, {"why": error.message}
+        operation.log(logging.WARNING, 0.0)
         if isinstance(request_id, str) and 0 < len(request_id) <= _LONGEST_ID:
             self.app.backend.store_result(request_id, refusal(error), "SUCCESS")
 
@@ -122,6 +128,8 @@ def _refuse_unwanted_headers(headers: Mapping[str, Any]) -> None:
     for unwanted in _UNWANTED_HEADERS:
         if headers.get(unwanted):
             raise BadRequest(f"messages with {unwanted} are not accepted", _CURE)
+    if headers.get("traceparent") is not None and well_formed(headers["traceparent"]) is None:
+        raise BadRequest("the header traceparent is not of the form of W3C Trace Context", _CURE)
     if headers.get("timelimit") not in (None, [None, None]):
         raise BadRequest("messages with a time limit are not accepted", _CURE)
 

@@ -125,7 +125,13 @@ class Several(Alone):
         self.properties: dict[str, Any] = {}
         self.delivery_info: dict[str, Any] = {}
         requests = [
-            [m.headers["id"], m.headers.get("porch_proof"), m.payload[0][0]] for m in messages
+            [
+                m.headers["id"],
+                m.headers.get("porch_proof"),
+                m.payload[0][0],
+                m.headers.get("traceparent"),
+            ]
+            for m in messages
         ]
         embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         self.payload = [[verb, requests], {}, embed]

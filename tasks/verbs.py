@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from celery import Task
 
-from coordinator import model, shapes
+from coordinator import shapes
+from coordinator.arrivals import Handed, Registered
 from coordinator.errors import PorchError
 from coordinator.model import Standing
+from coordinator.operations import Fact
 from coordinator.proofs import unsealed
 from coordinator.requests import Caller, Claiming, Name, Policy, Rotation, Search, Submission
 from coordinator.service import Coordinator
@@ -55,7 +57,8 @@ def crowd(name: str, shape: type[R]) -> Callable[[Crowd[R]], Task]:
 
 def _registered(verb: Verb[R]) -> Task:
     def run(task: Task, text: object) -> wire.Reply:
-        sent = Sent(task.request.id, task.request.get("porch_proof"), text)
+        headers = task.request
+        sent = Sent(headers.id, headers.get("porch_proof"), text, headers.get("traceparent"))
         return answer(task, [sent], verb)[0]
 
     return app.task(run, bind=True, name=verb.name, typing=False, Request=_REQUEST)
@@ -69,10 +72,10 @@ def _registered(verb: Verb[R]) -> Task:
     acks_on_failure_or_timeout=False,
     Request=_REQUEST,
 )
-def together(task: Task, name: str, requests: Sequence[tuple[str, object, object]]) -> Told:
+def together(task: Task, name: str, requests: Sequence[tuple[str, object, object, object]]) -> Told:
     """Answer several requests of one verb, which the worker has gathered."""
     replies = answer(task, [Sent(*request) for request in requests], _CROWD[name])
-    ids = [request_id for request_id, _, _ in requests]
+    ids = [request_id for request_id, *_ in requests]
     store_all(app.backend, list(zip(ids, replies, strict=True)))
     return Told(replies)
 
@@ -88,7 +91,7 @@ def submit(porch: Coordinator, asked: Asked[wire.SubmitRequest]) -> list[Answer 
         for caller, one in asked
     ]
     return [
-        one if isinstance(one, PorchError) else _submitted(one.answers)
+        one if isinstance(one, PorchError) else _submitted(one)
         for one in porch.submit_all(submissions)
     ]
 
@@ -100,7 +103,7 @@ def claim(porch: Coordinator, asked: Asked[wire.ClaimRequest]) -> list[Answer | 
         Claiming(caller, one.n, one.pipeline, one.version, one.job_id) for caller, one in asked
     ]
     return [
-        handed if isinstance(handed, PorchError) else _claimed(wish.n, handed.tasks)
+        handed if isinstance(handed, PorchError) else _claimed(wish.n, handed)
         for wish, handed in zip(wishes, porch.claim_all(wishes), strict=True)
     ]
 
@@ -111,15 +114,15 @@ def update(porch: Coordinator, caller: Caller, asked: wire.UpdateRequest) -> Ans
     reports = [change.report() for change in asked.changes]
     counts = Counter(report.status.value for report in reports)
     answers = porch.update(caller, reports, pipeline=asked.pipeline)
-    sentence = " ".join(f"{status}={n}" for status, n in sorted(counts.items()))
-    return _reported(answers), f"{sentence} refused={_refused(answers)}"
+    facts = {**dict(sorted(counts.items())), "refused": _refused(answers)}
+    return _reported(answers), facts
 
 
 @door("heartbeat", wire.HeartbeatRequest)
 def heartbeat(porch: Coordinator, caller: Caller, asked: wire.HeartbeatRequest) -> Answer:
     """Extend leases."""
     answers = porch.heartbeat(caller, [t.name() for t in asked.tasks], pipeline=asked.pipeline)
-    return _reported(answers), f"n={len(answers)} refused={_refused(answers)}"
+    return _reported(answers), _judged(answers)
 
 
 @door("release", wire.ReleaseRequest)
@@ -129,7 +132,7 @@ def release(porch: Coordinator, caller: Caller, asked: wire.ReleaseRequest) -> A
     answers = porch.release(caller, [t.name() for t in asked.tasks], **how) if asked.tasks else []
     unstarted = porch.release_claim(caller, asked.claim, **how) if asked.claim else 0
     data = {**_reported(answers), "released": unstarted}
-    return data, f"n={len(answers)} refused={_refused(answers)} of_claim={unstarted}"
+    return data, {**_judged(answers), "of_claim": unstarted}
 
 
 @door("rerun", wire.RerunRequest)
@@ -139,7 +142,7 @@ def rerun(porch: Coordinator, caller: Caller, asked: wire.RerunRequest) -> Answe
     answers = porch.rerun(
         caller, decisions, pipeline=asked.pipeline, reason=asked.reason, force=asked.force
     )
-    return _reported(answers), f"n={len(answers)} refused={_refused(answers)}"
+    return _reported(answers), _judged(answers)
 
 
 @door("cancel", wire.CancelRequest)
@@ -147,7 +150,7 @@ def cancel(porch: Coordinator, caller: Caller, asked: wire.CancelRequest) -> Ans
     """Take work out of the queue."""
     decisions = [task.decision() for task in asked.tasks]
     answers = porch.cancel(caller, decisions, pipeline=asked.pipeline, reason=asked.reason)
-    return _reported(answers), f"n={len(answers)} refused={_refused(answers)}"
+    return _reported(answers), _judged(answers)
 
 
 @door("sweep", wire.SweepRequest)
@@ -155,7 +158,7 @@ def sweep(porch: Coordinator, caller: Caller, asked: wire.SweepRequest) -> Answe
     """Do what time has made due; beat asks for it every few seconds."""
     del caller, asked
     counts = asdict(porch.sweep())
-    return counts, " ".join(f"{what}={n}" for what, n in counts.items() if n)
+    return counts, {what: n for what, n in counts.items() if n}
 
 
 # Looking ------------------------------------------------------------------------------------
@@ -166,7 +169,7 @@ def show(porch: Coordinator, caller: Caller, asked: wire.ShowRequest) -> Answer:
     """One task with its events."""
     task, events = porch.show(caller, Name(asked.task, asked.version), pipeline=asked.pipeline)
     data = {"task": shapes.task(task), "events": [shapes.event(e) for e in events]}
-    return data, f"task={task.task_input_id[:12]}"
+    return data, {"task": task.task_input_id[:12]}
 
 
 @door("list", wire.ListRequest)
@@ -174,21 +177,21 @@ def list_tasks(porch: Coordinator, caller: Caller, asked: wire.ListRequest) -> A
     """One page of tasks."""
     tasks = porch.tasks(caller, _search(asked), after=asked.after, limit=asked.limit)
     more = tasks[-1].task_id if len(tasks) == asked.limit else None
-    return {"tasks": [shapes.task(t) for t in tasks], "next": more}, f"n={len(tasks)}"
+    return {"tasks": [shapes.task(t) for t in tasks], "next": more}, {"n": len(tasks)}
 
 
 @door("count", wire.CountRequest)
 def count(porch: Coordinator, caller: Caller, asked: wire.CountRequest) -> Answer:
     """Tasks per status."""
     counts = porch.count(caller, _search(asked))
-    return {"counts": counts}, f"n={sum(counts.values())}"
+    return {"counts": counts}, {"n": sum(counts.values())}
 
 
 @door("pipelines", wire.PipelinesRequest)
 def pipelines(porch: Coordinator, caller: Caller, asked: wire.PipelinesRequest) -> Answer:
     """All pipelines or one."""
     loads = porch.pipelines(caller, asked.pipeline)
-    return {"pipelines": [shapes.pipeline(load) for load in loads]}, f"n={len(loads)}"
+    return {"pipelines": [shapes.pipeline(load) for load in loads]}, {"n": len(loads)}
 
 
 # Administration -----------------------------------------------------------------------------
@@ -200,14 +203,14 @@ def register_pipeline(
 ) -> Answer:
     """Add a pipeline."""
     load = porch.register_pipeline(caller, asked.pipeline, uri=asked.uri, version=asked.version)
-    return {"pipelines": [shapes.pipeline(load)]}, f"version={asked.version}"
+    return {"pipelines": [shapes.pipeline(load)]}, {"version": asked.version}
 
 
 @door("add_version", wire.AddVersionRequest)
 def add_version(porch: Coordinator, caller: Caller, asked: wire.AddVersionRequest) -> Answer:
     """Add a version."""
     load = porch.add_version(caller, asked.pipeline, asked.version)
-    return {"pipelines": [shapes.pipeline(load)]}, f"version={asked.version}"
+    return {"pipelines": [shapes.pipeline(load)]}, {"version": asked.version}
 
 
 @door("set_policy", wire.SetPolicyRequest)
@@ -216,7 +219,7 @@ def set_policy(porch: Coordinator, caller: Caller, asked: wire.SetPolicyRequest)
     words = asked.model_fields_set & set(Policy.__dataclass_fields__)
     given = {word: getattr(asked, word) for word in sorted(words)}
     load = porch.set_policy(caller, asked.pipeline, Policy.of(given))
-    return {"pipelines": [shapes.pipeline(load)]}, f"set={','.join(given) or '-'}"
+    return {"pipelines": [shapes.pipeline(load)]}, {"set": ",".join(given) or "-"}
 
 
 @door("issue_token", wire.IssueTokenRequest)
@@ -229,14 +232,14 @@ def issue_token(porch: Coordinator, caller: Caller, asked: wire.IssueTokenReques
         description=asked.description,
         lifetime=asked.expires,
     )
-    return {"tokens": [shapes.token(token)]}, f"token_id={token.token_id}"
+    return {"tokens": [shapes.token(token)]}, {"token_id": token.token_id}
 
 
 @door("tokens", wire.TokensRequest)
 def tokens(porch: Coordinator, caller: Caller, asked: wire.TokensRequest) -> Answer:
     """Tokens, without their secrets."""
     known = porch.tokens(caller, pipeline=asked.pipeline)
-    return {"tokens": [shapes.token(token) for token in known]}, f"n={len(known)}"
+    return {"tokens": [shapes.token(token) for token in known]}, {"n": len(known)}
 
 
 @door("rotate_token", wire.RotateTokenRequest)
@@ -247,7 +250,7 @@ def rotate_token(porch: Coordinator, caller: Caller, asked: wire.RotateTokenRequ
     new, old = porch.rotate_token(caller, rotation)
     return (
         {"tokens": [shapes.token(new), shapes.token(old)]},
-        f"token_id={old.token_id} new={new.token_id}",
+        {"token_id": old.token_id, "new": new.token_id},
     )
 
 
@@ -255,7 +258,7 @@ def rotate_token(porch: Coordinator, caller: Caller, asked: wire.RotateTokenRequ
 def revoke_token(porch: Coordinator, caller: Caller, asked: wire.RevokeTokenRequest) -> Answer:
     """Make a token worthless."""
     token = porch.revoke_token(caller, asked.token_id)
-    return {"tokens": [shapes.token(token)]}, f"token_id={token.token_id}"
+    return {"tokens": [shapes.token(token)]}, {"token_id": token.token_id}
 
 
 @door("admin_events", wire.AdminEventsRequest)
@@ -265,7 +268,7 @@ def admin_events(porch: Coordinator, caller: Caller, asked: wire.AdminEventsRequ
     following = events[-1].admin_event_id if len(events) == asked.limit else None
     return (
         {"events": [shapes.admin_event(event) for event in events], "next": following},
-        f"n={len(events)}",
+        {"n": len(events)},
     )
 
 
@@ -289,18 +292,25 @@ def _digest(caller: Caller, sealed: str) -> bytes:
     return unsealed(caller.secret or "", caller.request_id, bytes.fromhex(sealed))
 
 
-def _submitted(answers: Sequence[Standing | PorchError]) -> Answer:
+def _submitted(registered: Registered) -> Answer:
+    answers = registered.answers
     results = [shapes.standing(answer) for answer in answers]
     new = sum(isinstance(a, Standing) and a.created for a in answers)
-    return {"results": results}, f"n={len(results)} new={new} refused={_refused(answers)}"
+    of = {"pipeline": registered.pipeline.name}
+    return {"results": results}, {**of, "n": len(results), "new": new, "refused": _refused(answers)}
 
 
-def _claimed(n: int, tasks: Sequence[model.Task]) -> Answer:
-    return {"tasks": [shapes.task(task) for task in tasks]}, f"n={n} claimed={len(tasks)}"
+def _claimed(n: int, handed: Handed) -> Answer:
+    tasks = [shapes.task(task) for task in handed.tasks]
+    return {"tasks": tasks}, {"pipeline": handed.pipeline.name, "n": n, "claimed": len(tasks)}
 
 
 def _reported(answers: Sequence[Any]) -> dict[str, Any]:
     return {"results": [shapes.reported(answer) for answer in answers]}
+
+
+def _judged(answers: Sequence[object]) -> dict[str, Fact]:
+    return {"n": len(answers), "refused": _refused(answers)}
 
 
 def _refused(answers: Sequence[object]) -> int:

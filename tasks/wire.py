@@ -15,6 +15,7 @@ that have the keys ``__type__`` and ``__value__``, which a task_input may well h
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -243,6 +244,11 @@ class Reply:
 
     def __repr__(self) -> str:
         return f"pipeline={self.pipeline or '-'} {self.sentence}".rstrip()
+
+
+def sentence(facts: Mapping[str, object]) -> str:
+    """What is told of an answer, in words: ``n=1 new=1``."""
+    return " ".join(f"{name}={fact}" for name, fact in facts.items())
 
 
 def refusal(error: PorchError, pipeline: str | None = None) -> Reply:

@@ -23,6 +23,7 @@ from coordinator.gateway.lane import Lane
 from coordinator.gateway.pages import render, routes
 from coordinator.gateway.paths import WithoutTrailingSlash
 from coordinator.gateway.sizes import BoundedBodies
+from coordinator.gateway.told import OneLine
 from coordinator.gateway.v1 import pipelines, tasks, versions
 from coordinator.gateway.v2 import router as v2
 from coordinator.gateway.v2 import work
@@ -42,6 +43,8 @@ def make_gateway(porch: Coordinator) -> FastAPI:
         version=version("porch-coordinator"),
         openapi_url="/api/v1/openapi.json",
         redirect_slashes=False,
+        # Ours are those of the queue as well, and hold nothing that a caller sent.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
     app.state.porch = porch
@@ -61,6 +64,7 @@ def make_gateway(porch: Coordinator) -> FastAPI:
             "/api/v2/tasks/claim": work.claimed,
         },
     )
+    app.add_middleware(OneLine)
     app.exception_handler(PorchError)(problems.on_porch_error)
     app.exception_handler(UnknownToken)(guessing.on_unknown_token)
     app.exception_handler(HTTPException)(problems.on_http_error)

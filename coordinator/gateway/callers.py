@@ -12,19 +12,19 @@ from fastapi.security import HTTPBearer
 
 from coordinator import access
 from coordinator.errors import MissingToken, UnknownToken
-from coordinator.request_ids import new_request_id
+from coordinator.gateway.told import tell_verb
+from coordinator.operations import request_id, tell, under_way
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 
 _BEARER = re.compile(r"\ABearer +(\S+) *\Z", re.IGNORECASE)
-#: Where a scope has the name of a request that has been tried already: see ``lane``.
-REQUEST_ID = "porch_request_id"
 _SPACE = UUID("6f3c1b0e-1d35-4b0e-9c55-7d3c6b0f7a11")
 
 
 # These wait for nothing, so that they are not to wait for a thread either.
 async def coordinator(request: Request) -> Coordinator:
     """The Coordinator that this gateway was made over."""
+    tell_verb(request)
     porch: Coordinator = request.app.state.porch
     return porch
 
@@ -50,6 +50,7 @@ async def writer(
     idempotency_key: _IdempotencyKey = None,
 ) -> Caller:
     """Who asks for a change: needs a token. Raises MissingToken, UnknownToken."""
+    tell_verb(request)
     secret = secret_of(request)
     return _caller(request, secret, _request_id(request, secret, idempotency_key))
 
@@ -57,7 +58,7 @@ async def writer(
 async def reader(request: Request) -> Caller:
     """Who looks: anybody, unless this porch is set to require a token for that too."""
     secret = None if request.app.state.porch.open_reads else secret_of(request)
-    return _caller(request, secret, new_request_id())
+    return _caller(request, secret, request_id())
 
 
 Porch = Annotated[Coordinator, Depends(coordinator)]
@@ -76,7 +77,8 @@ NewToken = Annotated[str, Depends(new_token)]
 
 
 def _caller(request: Request, secret: str | None, request_id: UUID) -> Caller:
-    return Caller(secret, request_id, request.client.host if request.client else None)
+    host = request.client.host if request.client else None
+    return Caller(secret, request_id, host, under_way().traceparent)
 
 
 def secret_of(request: Request) -> str:
@@ -105,7 +107,8 @@ def _request_id(request: Request, secret: str, key: str | None) -> UUID:
     draft-ietf-httpapi-idempotency-key-header-07.)
     """
     if key is None:
-        tried: UUID | None = request.scope.get(REQUEST_ID)
-        return tried or new_request_id()
+        return request_id()
     owner = sha256(secret.encode()).hexdigest()
-    return uuid5(_SPACE, f"{owner} {request.method} {request.url.path} {key}")
+    named = uuid5(_SPACE, f"{owner} {request.method} {request.url.path} {key}")
+    tell(request_id=named)
+    return named

@@ -14,10 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator import access
 from coordinator.errors import PorchError
-from coordinator.gateway.callers import REQUEST_ID, bearer
+from coordinator.gateway.callers import bearer
 from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import headers_of
-from coordinator.request_ids import new_request_id
+from coordinator.operations import request_id, under_way
 from coordinator.requests import Caller
 
 #: The longest body that is taken; a longer one is rare, and has other costs.
@@ -61,8 +61,7 @@ class Lane:
             else:
                 await self._send(scope["path"], status, body, send)
                 return
-        again = {**scope, REQUEST_ID: caller.request_id}
-        await self.app(again, _replayed(message, receive), send)
+        await self.app(scope, _replayed(message, receive), send)
 
     async def _send(self, path: str, status: int, body: bytes, send: Send) -> None:
         headers = [
@@ -98,7 +97,8 @@ def _caller(scope: Scope) -> Caller | None:
     except PorchError:
         return None
     client = scope["client"]
-    return Caller(secret, new_request_id(), client[0] if client else None)
+    host = client[0] if client else None
+    return Caller(secret, request_id(), host, under_way().traceparent)
 
 
 def _replayed(first: Message, receive: Receive) -> Receive:

@@ -25,6 +25,8 @@ from coordinator.errors import (
     TooSlow,
 )
 from coordinator.gateway.headers import headers_of
+from coordinator.gateway.told import name_of_request
+from coordinator.operations import request_id, tell
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +89,9 @@ def detail(error: PorchError) -> JSONResponse:
 
 def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
     """Reply to a refusal by a rule."""
+    tell(outcome=error.code)
     if status_of(error) == 500:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        log_defect(error)
     return problem(error) if is_v2(request) else detail(error)
 
 
@@ -108,6 +111,7 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """Reply to a request that has not the shape that the path needs: where, and what is wrong."""
+    tell(outcome="bad_request")
     # Without what was sent: it may be large, or hold what no JSON can.
     found = [
         {"loc": [_tellable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
@@ -137,9 +141,15 @@ def _tellable(part: str | int) -> str | int:
 
 def on_defect(request: Request, error: Exception) -> JSONResponse:
     """Reply to a defect of ours: the log has the details, the caller gets none of them."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log_defect(error)
     ours = InternalError("the gateway failed on this request", "its log has the details")
     reply = problem(ours) if is_v2(request) else detail(ours)
     # Made outside of all middleware, which would have added them.
     reply.headers.update(headers_of(request.url.path))
+    reply.headers.append(*name_of_request())
     return reply
+
+
+def log_defect(error: Exception) -> None:
+    """Log the details of a defect of ours, by the name that its request has."""
+    logger.error("%s failed: a defect of porch", request_id(), exc_info=error)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -20,8 +20,9 @@ ON_THE_LANE, OFF_IT = {}, {"not": "plain"}
 
 
 def told(reply: httpx.Response) -> tuple[int, Any, dict[str, str]]:
-    """All that a caller sees of a reply, but for the time of day."""
+    """All that a caller sees of a reply, but for the time of day and the name of the request."""
     headers = {name: value for name, value in reply.headers.items() if name != "date"}
+    assert UUID(headers.pop("x-request-id"))
     body = reply.json()
     # Of the length, only that there is one: JSON may be written with spaces or without.
     assert int(headers.pop("content-length")) == len(reply.content)

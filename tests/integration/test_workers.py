@@ -166,6 +166,8 @@ UNWANTED = {
     "a header that nobody knows": envelope(text(), taskset="x"),
     "a header of megabytes": envelope(text(), argsrepr="x" * 2**21),
     "another name to be shown by": envelope(text(), shadow="porch.sweep"),
+    "a trace that is none": envelope(text(), traceparent=f"00-{'0' * 32}-{'1' * 16}-01"),
+    "a trace that ends a line": envelope(text(), traceparent=f"00-{'1' * 32}-{'1' * 16}-01\n"),
     "stamps": envelope(text(), stamped_headers=["a"], a="b"),
     "a place in a group": envelope(text(), group_index=1),
     "another exchange": replaced(

@@ -42,6 +42,25 @@ def test_what_drain_sets_for_its_commands_is_no_misspelling() -> None:
 
 
 class TestTheServer:
+    def test_takes_the_log_format_and_level_in_any_case(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PORCH_LOG_FORMAT", "JSON")
+        monkeypatch.setenv("PORCH_LOG_LEVEL", "Warning")
+        settings = Settings.from_environment()
+        assert (settings.log_format, settings.log_level) == ("json", "warning")
+
+    @pytest.mark.parametrize(
+        ("name", "cure"),
+        [("PORCH_LOG_FORMAT", "'text' or 'json'"), ("PORCH_LOG_LEVEL", "'warning' or 'error'")],
+    )
+    def test_refuses_another_log_format_or_level_with_those_that_there_are(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, cure: str
+    ) -> None:
+        monkeypatch.setenv(name, "xml")
+        with pytest.raises(Misconfigured, match=f"{name}.*{cure}"):
+            Settings.from_environment()
+
     def test_uses_embedded_servers_unless_told(self) -> None:
         settings = Settings.from_environment()
         assert (settings.database_url, settings.broker_url) == (None, None)

@@ -15,9 +15,10 @@ import socket
 import time
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from porch_client import tracing
 from porch_client.errors import (
     BrokerAway,
     DatabaseAway,
@@ -32,6 +33,9 @@ from porch_client.over_redis import OverRedis
 from porch_client.proof import proof, sealed
 from porch_client.request_ids import new_request_id
 from porch_client.way import Message, NoAnswerOfOurs, NotYet, Way, WrongPassword
+
+if TYPE_CHECKING:
+    from porch_client.otel import Span
 
 WIRE = 1
 
@@ -68,6 +72,7 @@ class Pending:
     sent_at: float = 0.0
     perhaps_sent: bool = False
     lost: OSError | None = field(default=None, repr=False)
+    span: Span | None = field(default=None, repr=False)
 
 
 class Channel:
@@ -111,7 +116,9 @@ class Channel:
         for name, value in (encoded or {}).items():
             text = f'{text[:-1]},"{name}":{value}}}'
         shown = f"pipeline={body.get('pipeline') or '-'} {about}".strip()
-        return Pending(verb, queue, text, shown, request_id or new_request_id())
+        name = request_id or new_request_id()
+        span = tracing.begin(f"porch.{verb}", name, body.get("pipeline"))
+        return Pending(verb, queue, text, shown, name, span=span)
 
     def send(self, pending: Pending) -> None:
         """Publish the request without waiting; a broker that is away is met again in ``wait``.
@@ -131,6 +138,18 @@ class Channel:
         ``unsent``: seconds to try where nothing can even be sent, instead of the timeout. Raises
         the coordinator's refusal as a typed error, or Unreachable, saying what is away.
         """
+        if pending.span is None:
+            return self._wait(pending, unsent)
+        with pending.span:
+            return self._wait(pending, unsent)
+
+    def ask(self, pending: Pending) -> dict[str, Any]:
+        """The answer to a request that has not been sent yet: see ``wait``."""
+        return self.wait(pending)
+
+    # ----------------------------------------------------------------------------------------
+
+    def _wait(self, pending: Pending, unsent: float | None) -> dict[str, Any]:
         began = time.monotonic()
         deadline = began + self.timeout
         resend_after, pause = RESEND_AFTER, 0.05
@@ -160,10 +179,6 @@ class Channel:
                     break
         raise self._diagnosis(pending)
 
-    def ask(self, pending: Pending) -> dict[str, Any]:
-        """The answer to a request that has not been sent yet: see ``wait``."""
-        return self.wait(pending)
-
     def sealed(self, request_id: str, digest: bytes) -> str:
         """The digest of a new token, as this administrator's request with that id may hold it."""
         return sealed(self._token or "", request_id, digest)
@@ -175,6 +190,8 @@ class Channel:
         headers: dict[str, Any] = {"porch_sent": time.time()}
         if self._token:
             headers["porch_proof"] = proof(self._token, name, pending.request_id, pending.text)
+        if pending.span is not None:
+            headers["traceparent"] = pending.span.traceparent
         self._open_way().publish(
             Message(
                 name,

@@ -26,6 +26,8 @@ _KNOWN = frozenset(
         "PORCH_STATE_DIR",
         "PORCH_MAX_INPUT_BYTES",
         "PORCH_READY_FILE",
+        "PORCH_LOG_FORMAT",
+        "PORCH_LOG_LEVEL",
         "PORCH_GATEWAY_URL",
         "PORCH_GATEWAY_HOST",
         "PORCH_GATEWAY_PORT",

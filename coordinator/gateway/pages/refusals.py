@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlencode
@@ -25,9 +24,8 @@ from coordinator.errors import (
 from coordinator.gateway import guessing
 from coordinator.gateway.pages import render
 from coordinator.gateway.pages.session import page_path
-from coordinator.gateway.problems import RETRY_SECONDS, status_of
-
-logger = logging.getLogger(__name__)
+from coordinator.gateway.problems import RETRY_SECONDS, log_defect, status_of
+from coordinator.operations import tell
 
 
 class PageRoute(APIRoute):
@@ -51,8 +49,8 @@ class PageRoute(APIRoute):
                 return refused(request, BadRequest("the form has not the shape that it needs"))
             except HTTPException as error:
                 return refused(request, NotFound(error.detail), error.status_code)
-            except Exception as error:
-                logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+            except Exception as error:  # noqa: BLE001 (its details are logged)
+                log_defect(error)
                 ours = InternalError("the gateway failed on this page", "its log has the details")
                 return refused(request, ours)
 
@@ -61,6 +59,7 @@ class PageRoute(APIRoute):
 
 def refused(request: Request, refusal: PorchError, status: int | None = None) -> Response:
     """The page that tells a refusal; who needs to enter a token first, is asked for it."""
+    tell(outcome=refusal.code)
     if isinstance(refusal, MissingToken):
         return RedirectResponse(f"/session?{urlencode({'back': _back(request)})}", 303)
     if isinstance(refusal, AccessDenied) and not isinstance(refusal, Forbidden):

@@ -22,7 +22,7 @@ from coordinator.gateway.pages.session import (
 )
 from coordinator.gateway.pages.wanted import wanted
 from coordinator.model import Permission
-from coordinator.request_ids import new_request_id
+from coordinator.operations import request_id, tell
 from coordinator.requests import Caller, Name
 from coordinator.service import Coordinator
 
@@ -34,7 +34,7 @@ _ROWS = 50
 
 def _as_session(request: Request, session: Session | None) -> Caller:
     host = request.client.host if request.client else None
-    return Caller(session.token if session else None, new_request_id(), host)
+    return Caller(session.token if session else None, request_id(), host)
 
 
 def _reader(request: Request, porch: Coordinator) -> Caller:
@@ -167,6 +167,7 @@ def begin_session(request: Request, porch: Porch, token: Text = "", back: Text =
         holder = porch.recognise(_as_session(request, session))
     except AccessDenied as refusal:
         guessing.note(request, refusal)
+        tell(outcome=refusal.code)
         return render.page(
             request, "session.html", 403, here="session", back=page_path(back), refusal=refusal
         )

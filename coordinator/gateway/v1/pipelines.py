@@ -9,6 +9,7 @@ from coordinator.errors import PipelineExists, UnknownPipeline
 from coordinator.gateway.callers import NewToken, Porch, Reader, Writer
 from coordinator.gateway.v1.models import NewPipeline, Pipeline, Text, Token
 from coordinator.gateway.v1.refusals import documented, no_pipeline, worded
+from coordinator.operations import tell
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], strict_content_type=False)
 
@@ -36,6 +37,7 @@ def get_pipeline(porch: Porch, caller: Reader, name: Text) -> Pipeline:
 @router.post("", status_code=201, responses=documented(400, 409))
 def create_pipeline(porch: Porch, caller: Writer, asked: NewPipeline) -> Pipeline:
     """Register a pipeline, with an admin token."""
+    tell(pipeline=asked.name)
     porch.check_admin(caller)
     if not (asked.name and asked.uri and asked.version):
         raise HTTPException(400, "Pipeline must specify a name and URI and version")

@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from coordinator.errors import PorchError
 from coordinator.gateway.problems import status_of
 from coordinator.gateway.v1.models import Detail, Faults
+from coordinator.operations import tell
 
 _SAID = {
     400: "The request has no JSON, or lacks something that is needed",
@@ -30,6 +31,7 @@ def worded(kind: type[PorchError], sentence: str) -> Iterator[None]:
     try:
         yield
     except kind as refusal:
+        tell(outcome=refusal.code)
         told = sentence.replace("{message}", refusal.message)
         raise HTTPException(status_of(refusal), told) from refusal
 

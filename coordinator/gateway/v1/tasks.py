@@ -24,6 +24,7 @@ from coordinator.gateway.v1.models import (
 )
 from coordinator.gateway.v1.refusals import WHICH_VERSION, documented, worded
 from coordinator.lookup import or_raise
+from coordinator.operations import tell
 from coordinator.requests import Caller, Claiming, Search, Submission
 from coordinator.status import Status
 
@@ -70,6 +71,7 @@ def update_task(porch: Porch, caller: Writer, asked: ChangedTask) -> Task:
 
     From PENDING to RUNNING is a claim and a start in one step. What is so already is no error.
     """
+    tell(pipeline=asked.pipeline.name, n=1)
     pipeline = porch.own_pipeline(caller, asked.pipeline.name)
     with (
         worded(UnknownTask, "Task to be modified could not be found"),
@@ -114,8 +116,10 @@ async def claimed(crowd: Crowd, caller: Caller, body: bytes) -> tuple[int, bytes
 async def _create(crowd: Crowd, caller: Caller, asked: NewTask) -> tuple[int, bytes]:
     named = asked.pipeline
     submission = Submission(caller, [asked.task_input], named.name, named.version, own=True)
+    tell("porch.submit", pipeline=named.name)
     registered = await crowd.submit(submission)
     standing = or_raise(registered.answers[0])
+    tell(n=1, new=int(standing.created))
     task = Task(
         pipeline=Pipeline.of(registered.pipeline, registered.version),
         task_input_id=standing.key.hex(),
@@ -126,7 +130,9 @@ async def _create(crowd: Crowd, caller: Caller, asked: NewTask) -> tuple[int, by
 
 
 async def _claim(crowd: Crowd, caller: Caller, asked: SparsePipeline, n: int) -> bytes:
+    tell("porch.claim", pipeline=asked.name, n=n)
     handed = await crowd.claim(Claiming(caller, n, asked.name, asked.version, own=True))
+    tell(claimed=len(handed.tasks))
     return _TASKS.dump_json([Task.of(handed.pipeline, task) for task in handed.tasks])
 
 

@@ -25,6 +25,7 @@ from coordinator.gateway.v2.bodies import (
 )
 from coordinator.gateway.v2.documents import problems
 from coordinator.model import PipelineLoad
+from coordinator.operations import tell
 from coordinator.requests import Rotation
 from coordinator.sent import SentInAddress, SentRowId
 from coordinator.shapes import PipelineShape, TokenShape
@@ -48,6 +49,7 @@ def register_pipeline(
     response: Response, porch: Porch, caller: Writer, body: PipelineBody
 ) -> PipelineShape:
     """Add a pipeline. The same again is no error; another one of that name is a conflict."""
+    tell(pipeline=body.name)
     return _made(
         porch.register_pipeline(caller, body.name, uri=body.uri, version=body.version), response
     )

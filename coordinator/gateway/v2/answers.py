@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from coordinator import shapes
 from coordinator.errors import PorchError
+from coordinator.operations import tell
 from coordinator.requests import Reported
 from coordinator.shapes import (
     AdminEventShape,
@@ -99,4 +100,5 @@ class AdminEventsAnswer(TypedDict):
 
 def results(answers: Sequence[Reported | PorchError]) -> list[ReportedShape | RefusedShape]:
     """Verdicts, in order."""
+    tell(n=len(answers), refused=sum(isinstance(answer, PorchError) for answer in answers))
     return [shapes.reported(answer) for answer in answers]

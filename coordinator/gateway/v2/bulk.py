@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -19,12 +18,12 @@ from starlette.types import Receive, Scope, Send
 from coordinator import shapes
 from coordinator.errors import InternalError, PorchError
 from coordinator.gateway.callers import Porch, Reader, Writer
+from coordinator.gateway.problems import log_defect
 from coordinator.gateway.v2 import ndjson
 from coordinator.gateway.v2.documents import NDJSON, lines_in, lines_out, problems
+from coordinator.operations import Operation, under_way
 from coordinator.requests import Caller
 from coordinator.sent import SentInAddress
-
-logger = logging.getLogger(__name__)
 
 #: What an answer to a chunk is made of: definitions in, what is said of each out.
 Answering = Callable[[Caller, Sequence[object]], Sequence[Any]]
@@ -153,36 +152,53 @@ async def _answers(
 ) -> AsyncIterator[bytes]:
     position = 0
     number = 0
+    whole = under_way()
     try:
         async for chunk in ndjson.chunks(request.stream(), longest):
             # Sent again under the same Idempotency-Key, each chunk is the same request as before.
             one = replace(caller, request_id=uuid5(caller.request_id, str(number)))
-            yield await run_sync(_lines, one, answer, chunk, position, limiter=limiter)
+            part = Operation(f"{whole.verb}.part", one.request_id)
+            rows = await run_sync(_rows, one, answer, chunk, position, limiter=limiter)
+            _log(part, whole, rows)
+            yield ndjson.written(rows)
             number += 1
             position += len(chunk)
     except ClientDisconnect:  # nobody is there to be told
         return
     except PorchError as error:
+        whole.outcome = error.code
         yield _stopped(position, error)
-    except Exception:
-        logger.exception("%s %s failed", request.method, request.url.path)
-        yield _stopped(
-            position, InternalError("the gateway failed on this chunk", "its log has the details")
-        )
+    except Exception as error:  # noqa: BLE001 (its details are logged)
+        log_defect(error)
+        ours = InternalError("the gateway failed on this chunk", "its log has the details")
+        whole.outcome = ours.code
+        yield _stopped(position, ours)
 
 
-def _lines(caller: Caller, answer: Answering, chunk: Sequence[object], position: int) -> bytes:
+def _rows(
+    caller: Caller, answer: Answering, chunk: Sequence[object], position: int
+) -> list[dict[str, Any]]:
     good = [sent for sent in chunk if not isinstance(sent, PorchError)]
     answers = iter(answer(caller, good))
-    return ndjson.written(
-        [
-            {
-                "position": position + n,
-                **(shapes.refused(sent) if isinstance(sent, PorchError) else next(answers)),
-            }
-            for n, sent in enumerate(chunk)
-        ]
-    )
+    return [
+        {
+            "position": position + n,
+            **(shapes.refused(sent) if isinstance(sent, PorchError) else next(answers)),
+        }
+        for n, sent in enumerate(chunk)
+    ]
+
+
+def _log(part: Operation, whole: Operation, rows: Sequence[dict[str, Any]]) -> None:
+    """Log a chunk, under the name that its events have, and count it to the whole request."""
+    counts = {
+        "n": len(rows),
+        "new": sum(bool(row.get("created", row.get("new"))) for row in rows),
+        "refused": sum("error" in row for row in rows),
+    }
+    whole.facts = {name: int(whole.facts.get(name, 0)) + n for name, n in counts.items()}
+    part.pipeline, part.facts = whole.pipeline, {**counts, "of": str(whole.request_id)}
+    part.log()
 
 
 def _stopped(position: int, error: PorchError) -> bytes:

@@ -21,6 +21,7 @@ from coordinator.gateway.v2.bodies import (
     UpdateBody,
 )
 from coordinator.gateway.v2.documents import problems
+from coordinator.operations import tell
 from coordinator.requests import Caller, Claiming
 
 _CLAIMED = TypeAdapter(ClaimAnswer)
@@ -47,7 +48,10 @@ async def _claim(crowd: Crowd, caller: Caller, body: ClaimBody) -> ClaimAnswer:
     if body.request_id is not None:
         caller = replace(caller, request_id=body.request_id)
     wish = Claiming(caller, body.n, body.pipeline, body.version, body.job_id)
-    tasks = (await crowd.claim(wish)).tasks
+    tell("porch.claim", request_id=caller.request_id, pipeline=body.pipeline, n=body.n)
+    handed = await crowd.claim(wish)
+    tasks = handed.tasks
+    tell(pipeline=handed.pipeline.name, claimed=len(tasks))
     return {
         "request_id": str(caller.request_id),
         "lease": tasks[0].lease if tasks else None,
