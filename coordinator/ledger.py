@@ -259,6 +259,11 @@ class Ledger(Protocol):
         nothing."""
         ...
 
+    def keys(self, names: Collection[bytes]) -> dict[bytes, bytes]:
+        """The digests of tokens, also of those that are good no more, by the SHA-256 of each; a
+        name that is nobody's is left out."""
+        ...
+
     def add_token(
         self,
         digest: bytes,

@@ -183,9 +183,9 @@ def test_a_refusal_does_not_repeat_what_was_sent_at_length(sent: dict[str, Any])
 
 
 def test_an_answer_is_json_on_the_wire_and_a_sentence_in_logs() -> None:
-    reply = Reply({"ok": {"tasks": [{"secret": 1}]}}, "n=1 claimed=1")
+    reply = Reply({"ok": {"tasks": [{"secret": 1}]}}, "n=1 claimed=1", "cardinal")
     assert json.loads(reply.__json__()) == {"ok": {"tasks": [{"secret": 1}]}}
-    assert repr(reply) == "n=1 claimed=1"
+    assert repr(reply) == "pipeline=cardinal n=1 claimed=1"
 
 
 def test_a_refusal_travels_as_data() -> None:
