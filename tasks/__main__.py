@@ -25,5 +25,6 @@ from tasks.app import app
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
-    metrics.begin(sys.argv[1])
+    part = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    metrics.begin(part)
     app.start(sys.argv[1:])
