@@ -23,9 +23,10 @@ TOGETHER = "porch.together"
 
 #: The verbs that have something to gain.
 _VERBS = ("porch.submit", "porch.claim")
-#: Messages of one batch, and bytes of each: a large one is a batch by itself.
+#: Messages of one batch, and bytes of each: a larger one may hold hundreds of definitions, and is a
+#: batch by itself, lest a hundred of them become one transaction that everybody waits for.
 _MOST = 100
-_LONGEST = 16 * 1024
+_LONGEST = 2 * 1024
 #: Different answers that Flower shows of a batch.
 _SHOWN = 5
 
