@@ -10,7 +10,7 @@ from porch_client.charts import SERIES, Scale, between, length, times, totals
 from porch_client.overview import Interval, RunTimes, Stats
 from porch_client.printable import printable
 
-_WIDTH, _LEFT, _RIGHT = 640.0, 48.0, 12.0
+_WIDTH, _LEFT, _RIGHT = 720.0, 64.0, 12.0
 _TOP, _PLOT = 56.0, 150.0
 _ROW, _NAME, _LINE = 24.0, 190.0, 220.0
 _LONGEST_NAME = 28

@@ -98,11 +98,11 @@ def rerun(
         if alike is None and until is None:
             _decide(porch, verb, "PENDING", **given)
             return
-        yes, pipeline = given.pop("yes"), given.pop("pipeline")
-        if alike is None or any(value not in (None, ()) for value in given.values()):
+        others = given.keys() - {"pipeline", "yes"}
+        if alike is None or any(given[name] not in (None, ()) for name in others):
             raise click.UsageError("--alike says which: with it go --until and --pipeline only")
-        group = porch.failed_alike(alike, pipeline=pipeline, until=until)
-        _all_of(group, verb, "FAILED -> PENDING", yes=yes)
+        group = porch.failed_alike(alike, pipeline=given["pipeline"], until=until)
+        _all_of(group, verb, "FAILED -> PENDING", yes=given["yes"])
 
 
 @click.command()
