@@ -116,10 +116,10 @@ def _strip(times: RunTimes, scale: Scale, signs: Signs) -> str:
         return round(scale.place(seconds) * (_STRIP - 1))
 
     strip = [" "] * _STRIP
-    if times.limit is not None:
-        strip[at(times.limit)] = signs.limit
     median, p95 = at(times.median), at(times.p95)
     strip[median : p95 + 1] = [signs.tail] * (p95 + 1 - median)
     strip[p95] = signs.p95
+    if times.limit is not None:
+        strip[at(times.limit)] = signs.limit
     strip[median] = signs.median
     return "".join(strip)
