@@ -204,7 +204,7 @@ class Ledger(Protocol):
     def failures(
         self,
         pipeline_id: int,
-        pattern: str,
+        group: str,
         after: int,
         look_at: int,
         most: int,

@@ -15,6 +15,7 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
 import tasks.control
+import tasks.overview
 import tasks.sign_of_life
 import tasks.tracing
 import tasks.verbs  # noqa: F401

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
 from coordinator.sent import (
@@ -128,6 +128,28 @@ class ListRequest(CountRequest):
 
 class PipelinesRequest(Request):
     """porch.pipelines: all, or the one named by ``pipeline``."""
+
+
+class FailureGroupsRequest(Request):
+    """porch.failure_groups: the ``most`` largest."""
+
+    most: int = 20
+
+
+class FailuresRequest(Request):
+    """porch.failures: tasks of the group of that name which failed by ``until``; ``after`` is the
+    ``next`` of the page before."""
+
+    group: SentText
+    until: AwareDatetime | None = None
+    after: SentRowId = 0
+    limit: int = 1_000
+
+
+class StatsRequest(Request):
+    """porch.stats: what happened in the last ``hours``, and how long runs take."""
+
+    hours: int = 24
 
 
 class RegisterPipelineRequest(Request):
