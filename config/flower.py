@@ -19,7 +19,7 @@ from celery import Celery
 from flower.app import Flower
 from flower.options import options
 from flower.urls import settings as web_settings
-from kombu.entity import Queue
+from flower.views import BaseHandler
 from kombu.exceptions import OperationalError
 
 from config.flower_home import USER, FlowerHome
@@ -65,6 +65,8 @@ def serve(host: str, port: int, settings: Settings) -> None:
     }
     for name, value in chosen.items():
         setattr(options, name, value)
+    # Flower would show the queues of those workers only that had answered when it started.
+    BaseHandler.get_active_queue_names = lambda _: sorted(QUEUES)
     _run(Flower(capp=make_app(settings.required("broker_url")), options=options, **web_settings))
 
 
@@ -74,9 +76,6 @@ def make_app(broker_url: str) -> Celery:
     app = Celery("porch-flower", broker=broker_url, backend="disabled://", fixups=[])
     app.conf.update(
         accept_content=["json"],
-        # Counted also while no worker takes from them.
-        task_default_queue=QUEUES[0],
-        task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
         broker_connection_timeout=3,
         broker_transport_options={
             "priority_steps": [0],

@@ -41,16 +41,21 @@ class Proof:
     @classmethod
     def of(cls, sent: str, verb: str, request_id: str, text: str) -> Proof | None:
         """The proof in a message; None for what has not the form of one."""
-        if not _FORM.match(sent):
+        name = name_in(sent)
+        if name is None:
             return None
         request = sha256(f"{verb}\0{request_id}\0".encode())
         request.update(text.encode("utf-8", "surrogatepass"))
-        name, sealed = sent[:_NAME_DIGITS], sent[_NAME_DIGITS:]
-        return cls(bytes.fromhex(name), bytes.fromhex(sealed), request.digest())
+        return cls(name, bytes.fromhex(sent[_NAME_DIGITS:]), request.digest())
 
     def secret(self, digest: bytes) -> str:
         """The token; one that nobody has, where the proof is not of this digest and request."""
         return _xor(self.sealed, hmac.digest(digest, self.request, "sha256")[:16]).hex()
+
+
+def name_in(sent: str) -> bytes | None:
+    """The name of the token that a proof is of; None for what has not the form of one."""
+    return bytes.fromhex(sent[:_NAME_DIGITS]) if _FORM.match(sent) else None
 
 
 #: What no token can be.
