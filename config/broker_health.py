@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from celery import Celery
 from kombu.connection import Connection
-from kombu.exceptions import ChannelError, OperationalError
 from kombu.utils.url import maybe_sanitize_url
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
 
-from config.clocks import Reading, read, reading
+from config import flood
+from config.broker_queues import (
+    AWAY,
+    IN_HAND,
+    connected,
+    depth,
+    first_line,
+    held,
+    if_allowed,
+    oldest,
+    redis_of,
+)
+from config.clocks import Reading, read
+from config.worker_health import COMMAND, Worker, told_by, workers_check
 from coordinator.health import Check, Finding, Level
-from db.audit import GRACE
-
-#: What workers are asked with, see ``tasks.control``.
-COMMAND = "porch_health"
-
-_SWEEP = "porch.sweep"
 
 #: Seconds that workers have to answer, and how often they are asked while nobody takes a queue.
 _ANSWER_SECONDS = 1.0
-_ROUNDS = 3
+_ROUNDS = 5
 
 #: Seconds that a message may wait or be in hand before somebody should look. Clients give up after
 #: as long; what a killed worker had in hand is given to another after 60 s.
 _LONG = 60
 _VERY_LONG = 120
-
-_AWAY = (OperationalError, RedisError, OSError, RuntimeError)
 
 
 @dataclass(slots=True)
@@ -46,67 +46,43 @@ class Brokered:
     clocks: dict[str, Reading] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """What a worker has told of itself. ``unswept``: seconds since it was asked for a sweep."""
+def examine_broker(
+    url: str, queues: Sequence[str], whose: flood.Whose = lambda _: None
+) -> Brokered:
+    """The broker, each of the queues, and the workers. A broker that is away is a finding.
 
-    queues: frozenset[str]
-    clock: Reading
-    unswept: float
-
-
-def examine_broker(url: str, queues: Sequence[str]) -> Brokered:
-    """The broker, each of the queues, and the workers. A broker that is away is a finding."""
+    ``whose`` names tokens, for a queue that somebody floods.
+    """
     found = Brokered()
     shown = maybe_sanitize_url(url)
     try:
-        with _connected(url) as (app, connection), _redis(connection) as redis:
+        with connected(url) as (app, connection), redis_of(connection) as redis:
             found.checks.append(_broker(shown, redis, found.clocks))
             workers = _workers(app, connection, queues)
             found.checks.append(workers_check(workers))
             told = {name: worker for name, worker in workers.items() if worker is not None}
             found.clocks |= {f"worker {name}": worker.clock for name, worker in told.items()}
             found.checks += [
-                _queue(connection, redis, queue, list(told.values())) for queue in queues
+                _queue(connection, redis, queue, list(told.values()), whose) for queue in queues
             ]
             if redis is not None:
                 found.checks.append(_in_hand(redis))
-    except _AWAY as away:
-        said = (str(away).strip() or type(away).__name__).splitlines()[0]
-        finding = Finding(f"cannot use the broker: {said}", look="check PORCH_BROKER_URL")
-        found.checks[:1] = [Check.of("broker", {"url": shown}, [finding])]  # also in its midst
+    except AWAY as away:
+        found.checks[:1] = [unusable(shown, away)]  # also in its midst
     return found
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[tuple[Celery, Connection]]:
-    app = Celery("porch-doctor", broker=url, set_as_current=False, fixups=[])
-    app.conf.update(
-        broker_connection_timeout=3,
-        broker_transport_options={
-            "socket_timeout": 10,
-            "socket_connect_timeout": 3,
-            # kombu gives back what has been in hand for so long. That is for workers to do.
-            "visibility_timeout": 10 * 365 * 86_400,
-        },
-    )
-    with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, timeout=5)
-        yield app, connection
-    app.close()
-
-
-@contextmanager
-def _redis(connection: Connection) -> Iterator[Redis | None]:
-    """A client of Redis (where there are sentinels, of the one they name); None for another broker.
-
-    Not the client of the channel itself, in which a BRPOP for the workers' answers may wait.
-    """
-    if connection.transport.driver_type == "redis":
-        with connection.default_channel.conn_or_acquire() as client:  # type: ignore[attr-defined]
-            yield client
+def unusable(shown: str, away: Exception) -> Check:
+    """The check of a broker that failed us: full, or away."""
+    said = first_line(away)
+    if any(word in said for word in ("MISCONF", "OOM command", "No space left")):
+        what = f"the broker takes nothing, its disk or memory is full: {said}"
+        finding = Finding(what, look="make room; it goes on by itself", runbook="disk-full")
     else:
-        yield None
+        what = f"the broker is away, cannot use the broker: {said}"
+        look = "is it running, and PORCH_BROKER_URL right?"
+        finding = Finding(what, look=look, runbook="broker-away")
+    return Check.of("broker", {"url": shown}, [finding])
 
 
 def _broker(url: str, redis: Redis | None, clocks: dict[str, Reading]) -> Check:
@@ -115,7 +91,7 @@ def _broker(url: str, redis: Redis | None, clocks: dict[str, Reading]) -> Check:
         return Check.of("broker", looked_at)
     redis.ping()
     clocks["broker"] = read(lambda: _redis_time(redis))
-    told = _if_allowed(lambda: redis.info("server", "persistence", "memory"))
+    told = if_allowed(lambda: redis.info("server", "persistence", "memory"))
     if told is None:
         return Check.of("broker", {**looked_at, "settings": "not allowed to look"})
     findings = []
@@ -125,12 +101,25 @@ def _broker(url: str, redis: Redis | None, clocks: dict[str, Reading]) -> Check:
     if told["maxmemory_policy"] != "noeviction":
         what = f"it may drop messages (maxmemory-policy {told['maxmemory_policy']}): set noeviction"
         findings.append(Finding(what, Level.WARNING))
+    findings += _room(told)
     looked_at |= {
         "version": told.get("valkey_version") or told["redis_version"],
         "appendonly": told["aof_enabled"],
         "maxmemory_policy": told["maxmemory_policy"],
     }
     return Check.of("broker", looked_at, findings)
+
+
+def _room(told: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether it can write what it is given, and has memory for more."""
+    if told.get("aof_last_write_status", "ok") != "ok":
+        what = "the broker cannot write to its disk (appendonly): it takes no requests"
+        yield Finding(what, look="make room; it goes on by itself", runbook="disk-full")
+    used, most = told["used_memory"], told.get("maxmemory", 0)
+    if most and used > 0.95 * most:
+        what = f"the broker's memory is nearly full: {used >> 20:,} of {most >> 20:,} MB"
+        look = "CONFIG SET maxmemory, and see whose requests wait"
+        yield Finding(what, Level.WARNING, look, "disk-full")
 
 
 def _redis_time(redis: Redis) -> float:
@@ -162,98 +151,53 @@ def _workers(
     return workers
 
 
-def told_by(answer: Any, asked_at: float, answered_at: float) -> Worker | None:
-    """A worker by its answer; None for an error: a release that does not know the command."""
-    try:
-        clock = reading(asked_at, float(answer["time"]), answered_at)
-        return Worker(frozenset(answer["queues"]), clock, float(answer["unswept"]))
-    except (TypeError, LookupError, ValueError):
-        return None
-
-
-def workers_check(workers: Mapping[str, Worker | None]) -> Check:
-    """Whether there are workers, whether all can tell how they are, and whether beat asks them.
-
-    Without beat, all is well as long as nothing runs out: the audit tells when something has.
-    """
-    findings = [
-        Finding(f"worker {name} cannot tell how it is: is it of this release?", Level.WARNING)
-        for name, worker in sorted(workers.items())
-        if worker is None
-    ]
-    sweepers = [w.unswept for w in workers.values() if w is not None and _SWEEP in w.queues]
-    unswept = round(min(sweepers), 1) if sweepers else None
-    if not workers:
-        findings.append(Finding("no worker answers", look="porch-server worker"))
-    if unswept is not None and unswept > GRACE:
-        what = f"nobody has asked for a sweep for {unswept} s"
-        findings.append(Finding(what, Level.WARNING, look="porch-server beat"))
-    looked_at = {"workers": len(workers), "last_sweep_seconds": unswept}
-    return Check.of("workers", looked_at, findings)
-
-
 # Queues -------------------------------------------------------------------------------------
 
 
 def _queue(
-    connection: Connection, redis: Redis | None, queue: str, workers: Sequence[Worker]
+    connection: Connection,
+    redis: Redis | None,
+    queue: str,
+    workers: Sequence[Worker],
+    whose: flood.Whose,
 ) -> Check:
-    age = None if redis is None else age_of(_if_allowed(lambda: redis.lindex(queue, -1)))
+    age = None if redis is None else oldest(redis, queue)
     takers = sum(queue in worker.queues for worker in workers)
-    return queue_check(queue, _depth(connection, queue), age, takers)
+    waiting = depth(connection, queue)
+    parts: flood.Parts = []
+    if redis is not None and waiting >= flood.FEW:
+        seen = if_allowed(lambda: flood.senders(redis, queue, waiting))
+        parts = flood.shares(seen, whose) if seen else []
+    return queue_check(queue, waiting, age, takers, parts)
 
 
-def queue_check(queue: str, waiting: int, age: float | None, takers: int) -> Check:
-    """Whether somebody takes from a queue, and soon enough."""
+def queue_check(
+    queue: str, waiting: int, age: float | None, takers: int, parts: flood.Parts = ()
+) -> Check:
+    """Whether somebody takes from a queue, and soon enough; ``parts``: whose requests wait."""
     findings = []
+    flooded = flood.flood(queue, age, waiting, parts)
     if not takers:
-        what = "no worker takes from it"
-        findings.append(Finding(what, look=f"porch-server worker --queues {queue}"))
+        look = f"porch-server worker --queues {queue}"
+        findings.append(Finding("no worker takes from it", look=look, runbook="no-worker"))
+    elif flooded:
+        findings.append(flooded)
     elif age is not None and age > _LONG:
         what = f"its oldest request has waited for {age:.0f} s: it needs more workers"
-        findings.append(Finding(what, Level.WARNING))
+        look = f"porch-server worker --queues {queue}"
+        findings.append(Finding(what, Level.WARNING, look, flood.ANCHOR))
+    looked_at: dict[str, int | float | str | None]
     looked_at = {"messages": waiting, "oldest_seconds": age, "workers": takers}
+    if parts:
+        looked_at["from"] = ", ".join(f"{name} {share:.0%}" for name, share, _ in parts[:3])
     return Check.of(f"queue {queue}", looked_at, findings)
-
-
-def _depth(connection: Connection, queue: str) -> int:
-    # A channel of its own: where the queue does not exist, AMQP closes the channel.
-    with connection.channel() as channel:  # type: ignore[no-untyped-call]
-        try:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-        except (ChannelError, *connection.channel_errors):  # an empty queue of Redis does not exist
-            return 0
-
-
-def age_of(element: Any) -> float | None:
-    """Seconds since a message was sent, by its sender's clock; None where it does not say."""
-    try:
-        sent = float(json.loads(element)["headers"]["porch_sent"])
-    except (TypeError, LookupError, ValueError, RecursionError):
-        return None
-    return _since(sent)
 
 
 def _in_hand(redis: Redis) -> Check:
     """What workers have taken and not yet acknowledged."""
-    oldest: Any = redis.zrange("unacked_index", 0, 0, withscores=True)
-    age = _since(float(oldest[0][1])) if oldest else None
+    messages, age = held(redis)
     findings = []
     if age is not None and age > _VERY_LONG:
         what = f"a request has been in hand for {age:.0f} s, and nobody gives it to another worker"
-        findings.append(Finding(what, Level.WARNING))
-    looked_at = {"messages": _if_allowed(lambda: redis.hlen("unacked")), "oldest_seconds": age}
-    return Check.of("in hand", looked_at, findings)
-
-
-def _since(moment: float) -> float | None:
-    """Seconds since then, as far as clocks agree."""
-    return round(max(0.0, time.time() - moment), 3) if math.isfinite(moment) else None
-
-
-def _if_allowed(ask: Callable[[], Any]) -> Any:
-    """The answer; None for a user of Redis that may not ask."""
-    try:
-        return ask()
-    except ResponseError:
-        return None
+        findings.append(Finding(what, Level.WARNING, "restart the workers", "no-worker"))
+    return Check.of(IN_HAND, {"messages": messages, "oldest_seconds": age}, findings)

@@ -14,7 +14,10 @@ import click
 
 from config import demo as demonstration
 from config.doctor import as_text, examine
+from config.embedded_postgres import data_of
+from config.flower_home import FlowerMissing, is_installed
 from config.logs import configure_logging
+from config.metrics.exposing import check_port
 from config.redis_users import users_acl
 from config.settings import Misconfigured, Settings
 from config.up import up as run_everything
@@ -95,6 +98,7 @@ def worker(queues: str, concurrency: int, name: str) -> None:
     settings = Settings.from_environment()
     settings.required("database_url")
     settings.required("broker_url")
+    check_port(settings)
     argv = worker_argv(queues, concurrency, name)
     os.execv(argv[0], argv)  # noqa: S606
 
@@ -106,7 +110,9 @@ def beat() -> None:
     It does none of it itself: workers that take from the queue porch.sweep do. A second one on
     another host does no harm, and goes on when the first is gone.
     """
-    Settings.from_environment().required("broker_url")
+    settings = Settings.from_environment()
+    settings.required("broker_url")
+    check_port(settings)
     argv = beat_argv()
     os.execv(argv[0], argv)  # noqa: S606
 
@@ -142,17 +148,38 @@ def gateway(
 
 
 @cli.command()
+@click.option("--host", help="Address to listen on; PORCH_FLOWER_HOST unless given.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="PORCH_FLOWER_PORT unless given.")
+def flower(host: str | None, port: int | None) -> None:
+    """Serve Flower in the foreground: what workers do, request by request. It only looks.
+
+    User porch; the password is PORCH_FLOWER_PASSWORD, or in flower/password in PORCH_STATE_DIR.
+    Listens on this machine only unless --host says otherwise. /metrics and /healthcheck are open.
+    """
+    if not is_installed():
+        raise FlowerMissing
+    from config.flower import serve  # noqa: PLC0415 (it is an extra)
+
+    settings = Settings.from_environment()
+    settings.required("broker_url")
+    serve(host or settings.flower_host, port or settings.flower_port, settings)
+
+
+@cli.command()
+@click.option("--quick", is_flag=True, help="Only what takes some seconds: see docs/runbook.md.")
 @click.option("--json", "json_output", is_flag=True, help="One JSON object.")
-def doctor(json_output: bool) -> None:
+def doctor(quick: bool, json_output: bool) -> None:
     """Examine this porch: its whole database, its broker and workers. Exits 1 if it is not healthy.
 
     Reads every task and event as they were at one instant, about a million tasks a minute, while
     porch goes on. What is wrong is shown by its first examples. Without PORCH_BROKER_URL, only the
-    database is examined.
+    database is examined. --quick reads neither tasks nor schema, and tells what is stuck, and why.
     """
     settings = Settings.from_environment()
     database = settings.required("database_url")
-    health = examine(database, settings.broker_url, _tell if sys.stderr.isatty() else _tell_nobody)
+    progress = _tell if sys.stderr.isatty() else _tell_nobody
+    data = data_of(settings.state_dir, database)
+    health = examine(database, settings.broker_url, progress, quick=quick, data=data)
     click.echo(json.dumps(health.as_dict()) if json_output else as_text(health))
     sys.exit(0 if health.healthy else 1)
 

@@ -3,66 +3,76 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
-from sqlalchemy import Engine, text
+from kombu.utils.url import maybe_sanitize_url
+from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError
 
-from config.broker_health import examine_broker
-from config.clocks import Reading, compared, read
+from config.bounded import within
+from config.broker_health import Brokered, examine_broker, unusable
+from config.clocks import Reading, compared
+from config.database_health import Seen, examine_database, examine_pipelines, whose_token
 from config.wiring import QUEUES
-from coordinator.errors import LedgerAway
 from coordinator.health import Check, Finding, Health, Level
 from db.audit import audit
 from db.engine import make_engine
-from db.shape import shape
-from db.translate import translated
 
-_CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
+#: Seconds for all that is asked of the broker and of the workers; more means that it hangs.
+_BROKER_SECONDS = 12.0
 
 
 def examine(
     database_url: str,
     broker_url: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    quick: bool = False,
+    data: Path | None = None,
 ) -> Health:
     """Examine a database and, where one is named, the broker and the workers that it serves.
 
-    Changes nothing, and takes no lock. ``progress`` is told how many tasks have been read. A
-    PostgreSQL or a broker that is away is a finding; LedgerAway is raised where it goes meanwhile.
+    Changes nothing, and takes no lock. ``progress`` is told how many tasks have been read.
+    ``quick``: only what takes a moment, neither the tasks and events nor the schema. ``data``:
+    where PostgreSQL's are, if that is known, and on this host. A PostgreSQL or a broker that is
+    away, or hangs, is a finding; LedgerAway is raised where it goes meanwhile.
     """
     began = time.monotonic()
     engine = make_engine(database_url)
     try:
-        checks = tuple(_checks(engine, broker_url, progress))
+        database = examine_database(engine, whole=not quick, data=data)
+        checks = tuple(_checks(engine, database, broker_url, progress, quick))
     finally:
         engine.dispose()
     return Health(checks, time.monotonic() - began)
 
 
 def _checks(
-    engine: Engine, broker_url: str | None, progress: Callable[[int], None]
+    engine: Engine,
+    database: Seen,
+    broker_url: str | None,
+    progress: Callable[[int], None],
+    quick: bool,
 ) -> Iterator[Check]:
-    try:
-        found = shape(engine)
-        clock: Reading | None = _database_clock(engine)
-    except LedgerAway as away:
-        finding = Finding(away.message, look="is it running, and PORCH_DATABASE_URL right?")
-        found, clock = [Check.of("postgresql", {}, [finding])], None
-    yield from found
+    yield from database.checks
     clocks = {"this host": Reading(0.0, 0.0)}
     if broker_url is None:
         yield Check("broker", skipped="PORCH_BROKER_URL is not set: neither workers nor queues")
     else:
-        brokered = examine_broker(broker_url, QUEUES)
-        yield from brokered.checks
+        brokered = _brokered(broker_url, engine if database.usable else None)
+        # Requests that wait for PostgreSQL are no fault of workers or senders.
+        yield from (check if database.usable else check.calm() for check in brokered.checks)
         clocks |= brokered.clocks
-    if clock is None:
+    if database.clock is None:
         yield Check("tasks", skipped="PostgreSQL comes first")
         return
-    yield compared(clock, clocks)
-    if any(check.name == "migrations" and check.level is Level.WRONG for check in found):
+    yield compared(database.clock, clocks)
+    if not database.migrated:
         yield Check("tasks", skipped="the migrations come first")
+        return
+    yield examine_pipelines(engine)
+    if quick:
         return
     try:
         yield from audit(engine, progress)
@@ -71,10 +81,12 @@ def _checks(
         yield Check.of("tasks", {}, [Finding(f"the database cannot be read: {said}")])
 
 
-def _database_clock(engine: Engine) -> Reading:
-    with translated(), engine.begin() as connection:
-        connection.execute(_CLOCK)  # the first one pays for the connection
-        return read(lambda: float(connection.execute(_CLOCK).scalar_one()))
+def _brokered(url: str, engine: Engine | None) -> Brokered:
+    whose = whose_token(engine) if engine else lambda _: None
+    try:
+        return within(_BROKER_SECONDS, lambda: examine_broker(url, QUEUES, whose))
+    except TimeoutError as hangs:
+        return Brokered([unusable(maybe_sanitize_url(url), hangs)])
 
 
 def as_text(health: Health) -> str:
@@ -87,16 +99,21 @@ def as_text(health: Health) -> str:
         lines.append(f"{word:<8} {check.name:<{width}}  {told}".rstrip())
         for finding in check.findings:
             lines.append(f"{'':9}- {finding.what}")
-            if finding.look:
-                lines.append(f"{'':11}{finding.look}")
+            where = finding.runbook and f"(docs/runbook.md#{finding.runbook})"
+            more = " ".join(filter(None, (finding.look, where)))
+            if more:
+                lines.append(f"{'':11}{more}")
         if check.found > len(check.findings):
             lines.append(f"{'':9}- and {check.found - len(check.findings):,} more")
-    verdict = "healthy" if health.healthy else f"NOT healthy: {', '.join(_names(health))}"
-    return "\n".join([*lines, "", f"{verdict} ({health.seconds:.1f} s)"])
+    verdict = "healthy" if health.healthy else f"NOT healthy: {_names(health.wrong)}"
+    verdict += f" ({health.seconds:.1f} s)"
+    if health.warned:
+        verdict += f"; look at: {_names(health.warned)}"
+    return "\n".join([*lines, "", verdict])
 
 
-def _names(health: Health) -> list[str]:
-    return [check.name for check in health.wrong]
+def _names(checks: Iterable[Check]) -> str:
+    return ", ".join(check.name for check in checks)
 
 
 def _looked_at(check: Check) -> str:

@@ -7,6 +7,7 @@ every user of the machine in without a password, and opens the directories above
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -17,13 +18,15 @@ from urllib.parse import quote
 
 import psutil
 import psycopg2
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from config.ports import start_on_port
 from config.postgres_settings import postgres_settings
 from config.private_files import write_private
 from config.processes import POLL_SECONDS, Child, Family, Program
 from config.server_home import data_directory, postgres_programs
-from config.state import State
+from config.state import Secrets, State
 from config.system_user import SystemUser
 
 _INITDB_SECONDS = 120.0
@@ -76,6 +79,20 @@ def postgres_url(state: State) -> str:
         f"postgresql+psycopg2://postgres:{quote(secrets.postgres_password)}"
         f"@127.0.0.1:{secrets.postgres_port}/{_DATABASE}"
     )
+
+
+def data_of(state_dir: Path, database_url: str) -> Path | None:
+    """Where the data of this very PostgreSQL are, if it is the one of this state directory.
+
+    Without the lock, which whoever runs it has: None where that cannot be read.
+    """
+    try:
+        known = Secrets(**json.loads((state_dir / "state.json").read_text()))
+        url = make_url(database_url)
+    except (OSError, ValueError, TypeError, ArgumentError):
+        return None
+    ours = (url.host, url.port) == ("127.0.0.1", known.postgres_port)
+    return Path(known.server_home) / "postgres" if ours and known.server_home else None
 
 
 def _server(

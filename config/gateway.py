@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from logging.config import dictConfig
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from config.logs import logging_config
+from config.metrics import sharing
+from config.metrics.exposing import Exposition, check_port, serve_beside
+from config.metrics.ledger_gauges import LedgerGauges
 from config.ports import check_address
 from config.settings import Misconfigured, Settings
-from config.wiring import make_coordinator, traced
+from config.wiring import counting, make_coordinator, traced
 from coordinator.gateway.app import CONNECTIONS, make_gateway
 from coordinator.identity import Limits
 
@@ -29,8 +33,14 @@ def make_app() -> FastAPI:
         Limits(max_bytes=settings.max_input_bytes),
         connections=CONNECTIONS,
         open_reads=not settings.reads_need_token,
+        counting=counting(),
     )
-    return make_gateway(traced(porch, "porch-gateway"))
+    return make_gateway(traced(porch, "porch-gateway"), _exposition(settings).told)
+
+
+def _exposition(settings: Settings) -> Exposition:
+    gauges = LedgerGauges(settings.required("database_url"), settings.watched_disks)
+    return Exposition(counting(), gauges)
 
 
 def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict[str, Any]) -> None:
@@ -38,15 +48,25 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
 
     ``tls``: uvicorn's options for keys and certificates, paths.
     """
-    check_address(host, port)
+    check_address(host, port, "the gateway", "PORCH_GATEWAY")
     _check_tls(tls)
+    settings = Settings.from_environment()
+    check_port(settings)
+    if workers > 1:
+        sharing.count_together()
+    else:
+        sharing.count_alone()
+    log = _read(log_config) if log_config else logging_config(settings)
+    if settings.metrics_port is not None:
+        dictConfig(log)  # uvicorn does it later: this tells where it listens
+        serve_beside(settings, _exposition(settings))
     uvicorn.run(
         "config.gateway:make_app",
         factory=True,
         host=host,
         port=port,
         workers=workers,
-        log_config=_read(log_config) if log_config else logging_config(Settings.from_environment()),
+        log_config=log,
         access_log=False,  # our own line tells more: see coordinator.operations
         timeout_graceful_shutdown=_STOP_SECONDS,
         server_header=False,

@@ -62,14 +62,14 @@ def free_port() -> int:
     return next(_candidates(0))
 
 
-def check_address(host: str, port: int) -> None:
-    """Raises Misconfigured if the gateway could not listen there."""
+def check_address(host: str, port: int, who: str, setting: str) -> None:
+    """Raises Misconfigured if ``who`` could not listen there, as ``setting``_HOST and _PORT say."""
     try:
         _bind(port, host)
     except OSError as error:
         raise Misconfigured(
-            f"the gateway cannot listen on {host}, port {port}: {error.strerror}",
-            "set PORCH_GATEWAY_HOST and PORCH_GATEWAY_PORT, or give --host and --port; for "
+            f"{who} cannot listen on {host}, port {port}: {error.strerror}",
+            f"set {setting}_HOST and {setting}_PORT, or give --host and --port; for "
             "`porch-server up`, port 0 is any that is free",
         ) from None
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from functools import cache
 
+from config.metrics import sharing
+from config.metrics.counting import Counting
 from config.settings import Settings
 from config.tracing import begin_tracing
 from coordinator import access
 from coordinator.identity import Limits
+from coordinator.observed import Observed
 from coordinator.service import Coordinator
 from db.engine import make_engine
 from db.ledger import PostgresLedger
@@ -20,13 +23,26 @@ def make_coordinator(
     *,
     connections: int = 1,
     open_reads: bool = False,
+    counting: Counting | None = None,
 ) -> Coordinator:
     """A Coordinator over the PostgreSQL at ``database_url``; nothing is connected before use.
 
     ``connections``: threads that may use it at a time. ``open_reads``: looking needs no token.
+    ``counting``: what counts what its verbs do, and its connections.
     """
-    ledger = PostgresLedger(make_engine(database_url, connections))
-    return Coordinator(ledger, limits, open_reads=open_reads)
+    engine = make_engine(database_url, connections)
+    ledger = PostgresLedger(engine)
+    if counting is None:
+        return Coordinator(ledger, limits, open_reads=open_reads)
+    counting.watch(engine)
+    return Observed(ledger, limits, open_reads=open_reads, observer=counting)
+
+
+@cache
+def counting() -> Counting:
+    """What this process counts."""
+    sharing.use()
+    return Counting()
 
 
 @cache
@@ -34,7 +50,8 @@ def coordinator() -> Coordinator:
     """The Coordinator of this process, from the environment."""
     settings = Settings.from_environment()
     limits = Limits(max_bytes=settings.max_input_bytes)
-    return traced(make_coordinator(settings.required("database_url"), limits), "porch-worker")
+    porch = make_coordinator(settings.required("database_url"), limits, counting=counting())
+    return traced(porch, "porch-worker")
 
 
 def traced(porch: Coordinator, service: str) -> Coordinator:
@@ -81,4 +98,10 @@ def beat_argv() -> list[str]:
 def gateway_argv(host: str, port: int) -> list[str]:
     """The command that runs a gateway of one process."""
     command = (sys.executable, "-P", "-m", "config", "gateway")
+    return [*command, "--host", host, "--port", str(port)]
+
+
+def flower_argv(host: str, port: int) -> list[str]:
+    """The command that runs Flower."""
+    command = (sys.executable, "-P", "-m", "config", "flower")
     return [*command, "--host", host, "--port", str(port)]

@@ -48,6 +48,8 @@ class PorchError(Exception):
     """A refusal: ``message`` says what was wrong and where, ``cure`` what to do about it."""
 
     code: ClassVar[str] = "porch_error"
+    #: Whether an observer has counted it: it passes a verb first, and then a door.
+    counted = False
 
     def __init__(self, message: str, cure: str = "") -> None:
         super().__init__(message, cure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -24,11 +24,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One counter-example: what is wrong, and the command that shows it, where there is one."""
+    """One counter-example: what is wrong, and the command that mends or shows it, where there is
+    one. ``runbook``: the section of docs/runbook.md that tells what to do."""
 
     what: str
     level: Level = Level.WRONG
     look: str | None = None
+    runbook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Check:
         every = sorted(findings, key=lambda finding: finding.level is not Level.WRONG)
         return cls(name, looked_at, tuple(every[:MOST_SHOWN]), len(every), about)
 
+    def calm(self) -> Check:
+        """The same without its warnings: where they are but consequences of something else."""
+        wrong = tuple(one for one in self.findings if one.level is Level.WRONG)
+        return replace(self, findings=wrong, found=len(wrong))
+
     @property
     def level(self) -> Level:
         """The worst of what was found."""
@@ -71,7 +78,12 @@ class Check:
             "looked_at": dict(self.looked_at),
             "found": self.found,
             "findings": [
-                {"what": one.what, "level": one.level.value, "look": one.look}
+                {
+                    "what": one.what,
+                    "level": one.level.value,
+                    "look": one.look,
+                    "runbook": one.runbook,
+                }
                 for one in self.findings
             ],
             "skipped": self.skipped,
@@ -92,7 +104,15 @@ class Health:
     @property
     def wrong(self) -> tuple[Check, ...]:
         """The checks that make it unhealthy."""
-        return tuple(check for check in self.checks if check.level is Level.WRONG)
+        return self._at(Level.WRONG)
+
+    @property
+    def warned(self) -> tuple[Check, ...]:
+        """The checks that found something to look at, and nothing worse."""
+        return self._at(Level.WARNING)
+
+    def _at(self, level: Level) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.level is level)
 
     def as_dict(self) -> dict[str, Any]:
         """The examination as data."""

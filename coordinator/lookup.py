@@ -9,10 +9,13 @@ from coordinator import access
 from coordinator.errors import MissingToken, PorchError
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
-from coordinator.model import Origin, Permission, Pipeline, Task
+from coordinator.model import Origin, Outcome, Permission, Pipeline, Task
 from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
+from coordinator.observer import Observer
 from coordinator.operations import tell
+from coordinator.proofs import Opener
 from coordinator.requests import Caller, Name
+from coordinator.status import REPORTABLE
 
 T = TypeVar("T")
 
@@ -24,10 +27,18 @@ class Lookup:
     """A ledger, and the ways from a caller's words to what they mean in it."""
 
     def __init__(
-        self, ledger: Ledger, limits: Limits | None = None, *, open_reads: bool = False
+        self,
+        ledger: Ledger,
+        limits: Limits | None = None,
+        *,
+        open_reads: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         self.ledger = ledger
         self.limits = limits or Limits()
+        self.observer = observer or Observer()
+        #: Opens what comes instead of tokens over a broker.
+        self.proofs = Opener(ledger)
         #: Whether anybody may look, without a token.
         self.open_reads = open_reads
 
@@ -93,6 +104,11 @@ class Lookup:
         for (position, _), fitting in zip(ranges, matches, strict=True):
             found[position] = pick_task(names[position], fitting)
         return [found[position] for position in range(len(names))]
+
+    def _observe(self, task: Task, outcome: Outcome) -> None:
+        """Tell the observer of a report that was taken."""
+        if outcome.changed and outcome.status in REPORTABLE:
+            self.observer.reported(task.pipeline, outcome.status, outcome.since_claim)
 
 
 def _digest(caller: Caller) -> bytes | PorchError:

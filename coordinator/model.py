@@ -298,7 +298,9 @@ class Outcome:
     ``status`` and ``attempt`` are the task's afterwards. ``changed``: this request made the change.
     ``repeated``: this very request had made it before, so that it counts as made. ``lease``: of a
     sign of life that was taken, the seconds for which it is good from now on; None for ever.
-    ``over``: this attempt has ended, and not by the word of its holder.
+    ``over``: this attempt has ended, and not by the word of its holder. ``since_claim``: where it
+    has become RUNNING, DONE or FAILED by this change, the seconds since this attempt was claimed,
+    if that was asked: a ledger may do so now and then.
     """
 
     status: Status
@@ -307,6 +309,7 @@ class Outcome:
     repeated: bool = False
     lease: int | None = None
     over: bool = False
+    since_claim: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

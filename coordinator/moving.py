@@ -118,7 +118,9 @@ class Moving(Lookup):
             or (task.status is to and to in HELD and not self._began(task, to, who, origin))
         ):
             return change, self.ledger.take(target, task.task_id, to, origin)
-        return change, self.ledger.change([change], origin)[0]
+        (outcome,) = self.ledger.change([change], origin)
+        self._observe(task, outcome)
+        return change, outcome
 
 
 def _verb(status: Status, to: Status) -> str | None:

@@ -183,9 +183,15 @@ class Work(Lookup):
     ) -> list[Reported | PorchError]:
         changes = [pair[1] for pair in wanted if isinstance(pair, tuple)]
         outcomes = iter(self.ledger.change(changes, origin) if changes else ())
-        return [
-            verdict(*pair, next(outcomes)) if isinstance(pair, tuple) else pair for pair in wanted
-        ]
+        judged: list[Reported | PorchError] = []
+        for pair in wanted:
+            if isinstance(pair, PorchError):
+                judged.append(pair)
+                continue
+            outcome = next(outcomes)
+            self._observe(pair[0], outcome)
+            judged.append(verdict(*pair, outcome))
+        return judged
 
     def _decide(
         self,

@@ -46,6 +46,16 @@ _IS_LATE = """
                 WHERE e.task_id = j.task_id AND e.refused AND e.attempt = j.attempt
                     AND e.to_status = j.to_status AND e.at > now() - interval '1 hour')"""
 
+#: Of a report that was taken, the seconds since the claim. The task's own row does not tell: each
+#: sign of life overwrites the time of the last one.
+_SINCE_CLAIM = """CASE WHEN c.from_status IN ('CLAIMED', 'RUNNING')
+                AND c.status IN ('RUNNING', 'DONE', 'FAILED')
+            THEN (SELECT CAST(extract(epoch FROM now() - e.at) AS double precision)
+                FROM porch.event e
+                WHERE e.task_id = c.task_id AND e.attempt = c.attempt AND e.to_status = 'CLAIMED')
+        END AS since_claim"""
+_UNTIMED = "CAST(NULL AS double precision) AS since_claim"
+
 #: Notes a claim as carried out, so that its message, still under way, is handed nothing.
 CLOSE_CLAIM = text(
     """
@@ -134,10 +144,14 @@ CHANGE = Prepared(
     SELECT j.task_id, COALESCE(c.status, j.from_status) AS status, j.at_attempt AS attempt,
         CASE WHEN j.to_status = 'RUNNING' THEN j.lease_seconds END AS lease, j.over,
         c.task_id IS NOT NULL AS changed,
-        j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated
+        j.made_in IS NOT NULL AND j.made_in = COALESCE(j.attempt, j.made_in) AS repeated,
+        {_UNTIMED}
     FROM judged j LEFT JOIN changed c USING (task_id)
     """,  # noqa: S608 (put together of constants)
 )
+
+#: The same, and it tells the time since the claim, which makes it dearer by 3 to 8%.
+CHANGE_TIMED = Prepared("porch_change_timed", CHANGE.statement.text.replace(_UNTIMED, _SINCE_CLAIM))
 
 #: Extends the leases of tasks that are held, in an attempt given; rows are locked in order. A sign
 #: of life from an earlier attempt is noted, as in CHANGE.
@@ -172,7 +186,8 @@ HEARTBEAT = Prepared(
         ON CONFLICT ON CONSTRAINT event_once_key DO NOTHING
     )
     SELECT j.task_id, j.from_status AS status, j.at_attempt AS attempt, j.lease_seconds AS lease,
-        j.over, a.task_id IS NOT NULL AS changed, false AS repeated
+        j.over, a.task_id IS NOT NULL AS changed, false AS repeated,
+        {_UNTIMED}
     FROM judged j LEFT JOIN alive a USING (task_id)
     """,  # noqa: S608 (put together of constants)
 )

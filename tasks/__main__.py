@@ -15,13 +15,17 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
 import tasks.control
+import tasks.overview
 import tasks.sign_of_life
 import tasks.tracing
 import tasks.verbs  # noqa: F401
 from config.logs import configure_logging
 from config.settings import Settings
+from tasks import metrics
 from tasks.app import app
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
+    part = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    metrics.begin(part)
     app.start(sys.argv[1:])

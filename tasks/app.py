@@ -34,7 +34,13 @@ TRANSPORT_ALIASES.update(
 
 def make_app(broker_url: str, result_url: str) -> Celery:
     """The application with its settings; the verbs register when ``tasks.verbs`` is imported."""
-    app = Celery("porch", broker=broker_url, backend=result_url, fixups=[])
+    app = Celery(
+        "porch",
+        broker=broker_url,
+        backend=result_url,
+        task_cls="tasks.poison:Task",
+        fixups=[],
+    )
     app.conf.update(_settings())
     # Celery's own tasks (chains, groups, map) would let a publisher run things in other ways than
     # the verbs offer.

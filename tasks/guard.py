@@ -14,11 +14,12 @@ from uuid import UUID
 
 from celery.worker import consumer
 
-from config.wiring import QUEUES
+from config.wiring import QUEUES, counting
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.operations import Operation
 from coordinator.tracing import well_formed
-from tasks.together import TOGETHER, Gatherer
+from tasks.telling import Telling
+from tasks.together import TOGETHER, Gatherer, has_come_again
 from tasks.wire import MOST_CHARACTERS, refusal
 
 logger = logging.getLogger("porch")
@@ -42,10 +43,14 @@ _UNWANTED_HEADERS = (
 _LONGEST_ID = 255
 #: Characters of one header. They are shown in logs and in Flower.
 _LONGEST_HEADER = 20_000
+#: What porch's clients tell of a request, and how much of it is shown. Others may leave it to
+#: Celery, which shows what was sent.
+_SENTENCE = "pipeline="
+_LONGEST_SENTENCE = 300
 _CURE = "use porch_client, of about the same age as the coordinator"
 
 
-class Consumer(consumer.Consumer):
+class Consumer(Telling, consumer.Consumer):
     """Celery's consumer of messages, behind the guard."""
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
@@ -56,12 +61,15 @@ class Consumer(consumer.Consumer):
         gatherer = Gatherer(self, accept)
 
         def on_message(message: Any) -> Any:
+            if has_come_again(message):
+                counting().redelivered()
             try:
                 refuse_unwanted(message, known)
             except PorchError as error:
                 self._answer(message, error)
                 message.ack_log_error(logger, self.connection_errors)
                 return None
+            show_no_more_than_a_sentence(message.headers)
             return None if gatherer.takes(message) else accept(message)
 
         return on_message
@@ -73,6 +81,7 @@ class Consumer(consumer.Consumer):
         operation = Operation(name if known else "-", str(request_id)[:100])
         operation.outcome, operation.facts = error.code, {"why": error.message}
         operation.log(logging.WARNING, 0.0)
+        counting().turn_away(error)
         if isinstance(request_id, str) and 0 < len(request_id) <= _LONGEST_ID:
             self.app.backend.store_result(request_id, refusal(error), "SUCCESS")
 
@@ -102,6 +111,15 @@ def refuse_unwanted(message: Any, known: Container[str]) -> None:
     _refuse_unwanted_headers(headers)
     _refuse_another_way_back(message)
     _refuse_unwanted_body(message)
+
+
+def show_no_more_than_a_sentence(headers: dict[str, Any]) -> None:
+    """Keep from Flower, from ``celery inspect`` and from logs what is no client's own sentence."""
+    said = headers.get("argsrepr")
+    if not (isinstance(said, str) and said.startswith(_SENTENCE)):
+        said = "-"
+    headers["argsrepr"] = said[:_LONGEST_SENTENCE]
+    headers["kwargsrepr"] = ""
 
 
 def _refuse_unwanted_headers(headers: Mapping[str, Any]) -> None:

@@ -7,9 +7,12 @@ Python and no message, and does not fail because a worker is busy.
 
 from __future__ import annotations
 
+import time
+
 from celery.signals import beat_init, heartbeat_sent, worker_ready
 
 from config.settings import Settings
+from config.wiring import counting
 
 _FILE = Settings.from_environment().ready_file
 
@@ -25,5 +28,6 @@ def begin(**_: object) -> None:
 @heartbeat_sent.connect
 def go_on(**_: object) -> None:
     """It lives, if it was ready before: the first heartbeat of a worker comes sooner."""
+    counting().lives(time.time())
     if _FILE is not None and _FILE.exists():
         _FILE.touch()

@@ -13,6 +13,8 @@ from typing import Any
 
 from kombu.transport import redis, virtual
 
+from config.wiring import counting
+
 logger = logging.getLogger("porch")
 
 #: What kombu raises over an element that is not JSON, or not of the shape of a message. It has
@@ -51,6 +53,7 @@ class _Patient:
             return super()._brpop_read(**options)  # type: ignore[misc]
         except _UNREADABLE:
             logger.warning("dropped what is no message from a queue", exc_info=True)
+            counting().dropped()
             return True
 
 

@@ -15,7 +15,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from coordinator.errors import PorchError, UnknownToken
-from coordinator.gateway import crowd, guessing, health, problems
+from coordinator.gateway import crowd, guessing, health, metrics, problems
 from coordinator.gateway.crowd import Crowd
 from coordinator.gateway.headers import SecurityHeaders
 from coordinator.gateway.heads import HeadAsGet
@@ -35,8 +35,11 @@ THREADS = 16
 CONNECTIONS = THREADS + crowd.CONNECTIONS
 
 
-def make_gateway(porch: Coordinator) -> FastAPI:
-    """An ASGI application over ``porch``. Its documents need no internet."""
+def make_gateway(porch: Coordinator, told: metrics.Told | None = None) -> FastAPI:
+    """An ASGI application over ``porch``. Its documents need no internet.
+
+    ``told``: what ``/metrics`` answers; without it there is no such path.
+    """
     app = FastAPIOffline(
         title="porch",
         summary="Each pipeline runs once and only once for each definition of work.",
@@ -51,6 +54,9 @@ def make_gateway(porch: Coordinator) -> FastAPI:
     app.mount("/page/static", StaticFiles(directory=render.STATIC))
     for part in (pipelines, versions, tasks, health, v2, routes):
         app.include_router(part.router)
+    if told is not None:
+        app.state.told = told
+        app.include_router(metrics.router)
     app.add_middleware(BoundedBodies, streamed=v2.STREAMED, open_=v2.OPEN)
     app.add_middleware(HeadAsGet)
     app.add_middleware(WithoutTrailingSlash)

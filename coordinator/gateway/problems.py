@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from coordinator.errors import (
     AccessDenied,
     BadInput,
+    BadRequest,
     Conflict,
     InternalError,
     LedgerAway,
@@ -90,6 +91,7 @@ def detail(error: PorchError) -> JSONResponse:
 def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
     """Reply to a refusal by a rule."""
     tell(outcome=error.code)
+    request.app.state.porch.observer.turn_away(error)
     if status_of(error) == 500:
         log_defect(error)
     return problem(error) if is_v2(request) else detail(error)
@@ -112,6 +114,7 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """Reply to a request that has not the shape that the path needs: where, and what is wrong."""
     tell(outcome="bad_request")
+    request.app.state.porch.observer.refused(BadRequest.code, 1)
     # Without what was sent: it may be large, or hold what no JSON can.
     found = [
         {"loc": [_tellable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
@@ -143,6 +146,7 @@ def on_defect(request: Request, error: Exception) -> JSONResponse:
     """Reply to a defect of ours: the log has the details, the caller gets none of them."""
     log_defect(error)
     ours = InternalError("the gateway failed on this request", "its log has the details")
+    request.app.state.porch.observer.turn_away(ours)
     reply = problem(ours) if is_v2(request) else detail(ours)
     # Made outside of all middleware, which would have added them.
     reply.headers.update(headers_of(request.url.path))

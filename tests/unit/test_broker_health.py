@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from config.broker_health import Worker, age_of, queue_check, told_by, workers_check
+from config.broker_health import queue_check
+from config.broker_queues import age_of
 from config.clocks import Reading
 from config.wiring import QUEUES
+from config.worker_health import Worker, told_by, workers_check
 from coordinator.health import Check, Level
 from tests.envelopes import envelope
 
@@ -83,7 +85,11 @@ class TestWorkers:
     def test_that_are_asked_for_sweeps_are_well(self) -> None:
         check = workers_check({"a@h": worker(), "b@h": worker("porch.submit", unswept=900)})
         assert check.level is Level.OK
-        assert check.looked_at == {"workers": 2, "last_sweep_seconds": 1.0}
+        assert check.looked_at == {
+            "workers": 2,
+            "last_sweep_seconds": 1.0,
+            "longest_in_hand_seconds": None,
+        }
 
     def test_of_another_release_are_a_warning(self) -> None:
         check = workers_check({"a@h": worker(), "b@h": None})

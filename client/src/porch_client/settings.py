@@ -32,6 +32,15 @@ _KNOWN = frozenset(
         "PORCH_GATEWAY_HOST",
         "PORCH_GATEWAY_PORT",
         "PORCH_READS_NEED_TOKEN",
+        "PORCH_METRICS_HOST",
+        "PORCH_METRICS_PORT",
+        "PORCH_METRICS_DISKS",
+        "PORCH_FLOWER",
+        "PORCH_FLOWER_HOST",
+        "PORCH_FLOWER_PORT",
+        "PORCH_FLOWER_PASSWORD",
+        "PORCH_FLOWER_PASSWORD_FILE",
+        "PORCH_FLOWER_URL",
         "PORCH_TASK",
     )
 )

@@ -60,6 +60,7 @@ class PageRoute(APIRoute):
 def refused(request: Request, refusal: PorchError, status: int | None = None) -> Response:
     """The page that tells a refusal; who needs to enter a token first, is asked for it."""
     tell(outcome=refusal.code)
+    request.app.state.porch.observer.turn_away(refusal)
     if isinstance(refusal, MissingToken):
         return RedirectResponse(f"/session?{urlencode({'back': _back(request)})}", 303)
     if isinstance(refusal, AccessDenied) and not isinstance(refusal, Forbidden):

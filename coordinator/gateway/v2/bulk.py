@@ -167,12 +167,12 @@ async def _answers(
         return
     except PorchError as error:
         whole.outcome = error.code
-        yield _stopped(position, error)
+        yield _stopped(request, position, error)
     except Exception as error:  # noqa: BLE001 (its details are logged)
         log_defect(error)
         ours = InternalError("the gateway failed on this chunk", "its log has the details")
         whole.outcome = ours.code
-        yield _stopped(position, ours)
+        yield _stopped(request, position, ours)
 
 
 def _rows(
@@ -201,5 +201,6 @@ def _log(part: Operation, whole: Operation, rows: Sequence[dict[str, Any]]) -> N
     part.log()
 
 
-def _stopped(position: int, error: PorchError) -> bytes:
+def _stopped(request: Request, position: int, error: PorchError) -> bytes:
+    request.app.state.porch.observer.turn_away(error)
     return ndjson.written([{"stopped_at": position, **shapes.refused(error)}])

@@ -1,0 +1,1 @@
+"""What porch tells a Prometheus: counted in process, or asked for when it is scraped."""
