@@ -8,6 +8,7 @@ a wire version, and never again to make a test pass.
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 from base64 import b64decode
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from porch_client import over_redis
 from porch_client.client import Porch
 from porch_client.model import Change, Decision
+from porch_client.proof import proof
 from tests.house import House
 
 FOLDER = Path(__file__).parent / "v1"
@@ -56,9 +58,12 @@ class Recorder:
             request = json.loads(envelope["body"][0][0])
             request["host"] = "recorded"
             envelope["body"][0][0] = request
-            text = json.dumps(message, indent=1, sort_keys=True)
+            proven = envelope["headers"]["porch_proof"]
             for secret, name in self.names.items():
-                text = text.replace(secret, name)
+                if proven[:64] == proof(secret, "", "", "")[:64]:
+                    envelope["headers"]["porch_proof"] = name
+            text = json.dumps(message, indent=1, sort_keys=True)
+            text = text.replace(json.dumps(socket.gethostname()), '"recorded"')
             verb = envelope["headers"]["task"].removeprefix("porch.")
             (FOLDER / f"{number:02}-{verb}.json").write_text(text + "\n")
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any
 
 from redis import Redis
 
+from porch_client.proof import proof, sealed
 from tasks import wire
 from tests.factories import unique
 from tests.house import House, wait_until
@@ -70,15 +72,18 @@ class Replay:
         (request,) = arguments
         if request.get("token_id") in self.token_ids:
             request["token_id"] = self.token_ids[request["token_id"]]
-        secret = headers.get("porch_token")
+        secret = headers["porch_proof"]
         if secret == "$member" and secret not in self.secrets:
             with self.house.admin() as admin:
                 _, self.secrets[secret] = admin.issue_token(
                     pipeline=self.pipeline, description="recorded"
                 )
-        if secret is not None:
-            headers["porch_token"] = self.secrets[secret]
-        body = json.dumps([[json.dumps(request)], *rest])
+        token, request_id = self.secrets[secret], headers["id"]
+        if "digest" in request:
+            request["digest"] = sealed(token, request_id, token_bytes(32))
+        text = json.dumps(request)
+        headers["porch_proof"] = proof(token, headers["task"], request_id, text)
+        body = json.dumps([[text], *rest])
         sent = {**envelope, "body": b64encode(body.encode()).decode()}
         self.redis.lpush(message["queue"], json.dumps(sent))
         key = f"celery-task-meta-{headers['id']}"
