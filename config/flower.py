@@ -24,7 +24,7 @@ from kombu.exceptions import OperationalError
 
 from config.flower_home import USER, FlowerHome
 from config.logs import configure_logging
-from config.ports import check_address
+from config.ports import check_address, free_port
 from config.settings import Settings
 from config.wiring import QUEUES
 
@@ -41,7 +41,8 @@ _COLUMNS = "name,result,args,state,received,runtime,worker,uuid"
 
 
 def serve(host: str, port: int, settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises Misconfigured."""
+    """Serve until SIGTERM or Ctrl-C; port 0 is any that is free. Raises Misconfigured."""
+    port = port or free_port()
     check_address(host, port, "Flower", "PORCH_FLOWER")
     os.umask(0o077)
     configure_logging(settings)

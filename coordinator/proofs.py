@@ -79,10 +79,12 @@ class Opener:
 
     def open(self, proofs: Sequence[Proof | None]) -> list[str]:
         """What each proof proves; None, and what proves nothing, gives a token that nobody has."""
-        missing = {p.name for p in proofs if p is not None and p.name not in self._known}
+        names = {p.name for p in proofs if p is not None}
+        missing = names - self._known.keys()
         if missing:
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
+                missing = names
             self._known.update(self._ledger.keys(missing))
         return [self._open(proof) for proof in proofs]
 
