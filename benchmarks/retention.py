@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -54,6 +55,7 @@ def main() -> int:
             ratio = measured(urls.database_url, state / "archive", asked.windows)
     finally:
         remove_state_dir(state / "state")
+        shutil.rmtree(state, ignore_errors=True)
     return 0 if ratio <= MOST else 1
 
 
