@@ -8,11 +8,10 @@ tell() {
     printf '\n%s\n' "$@"
     if [ -t 0 ]; then read -r -p "   [Enter] " _; fi
 }
+exec 3>&1 # the commands are told here, wherever their output goes
 run() {
-    printf '   $'
-    printf ' %s' "$@"
-    printf '\n'
-    "$@"
+    printf '   $%s\n' "$(printf ' %s' "$@")" >&3
+    "$@" 3>&-
 }
 
 : "${PORCH_STATE_DIR:?export the PORCH_STATE_DIR that porch-server up has}"

@@ -8,12 +8,12 @@
 # 128 + a signal's number when stopped; else CMD's own.
 #
 # PATIENCE: how long the seconds between tries grow while porch is away (up to 600).
-# HEARTBEAT: seconds between heartbeats; a third of the pipeline's lease or less (300).
+# HEARTBEAT: seconds between heartbeats (a third of the pipeline's lease; 300 where it has none).
 # GRACE: seconds that CMD has to end after SIGTERM (6, as LSF kills after 10).
 set -euo pipefail
 
 export PORCH_TIMEOUT="${PORCH_TIMEOUT:-30}"
-PATIENCE="${PATIENCE:-600}" HEARTBEAT="${HEARTBEAT:-300}" GRACE="${GRACE:-6}"
+PATIENCE="${PATIENCE:-600}" GRACE="${GRACE:-6}"
 
 if [ -n "${LSB_JOBID:-}" ]; then
     job="lsf.${LSB_JOBID}[${LSB_JOBINDEX:-0}]"
@@ -79,12 +79,15 @@ give_back() {
 
 # No answer, or a refusal, means that it must not be run here.
 rc=0
-until_answered porch update "${held[@]}" --status RUNNING >/dev/null || rc=$?
+until_answered porch update "${held[@]}" --status RUNNING >"$scratch/running" || rc=$?
 if [ "$rc" -ne 0 ]; then
     say "not started (exit $rc of porch)"
     if [ "$rc" -eq 3 ]; then give_back "could not report that it runs ($job)"; fi
     exit "$rc"
 fi
+
+third='import json, sys; print((json.loads(sys.stdin.read().splitlines()[-1])["lease"] or 900) / 3)'
+HEARTBEAT="${HEARTBEAT:-$(python3 -c "$third" <"$scratch/running")}"
 
 # A group of its own for each, so that all of it can be stopped.
 set -m
@@ -106,6 +109,7 @@ if [ "$stopped_by" -ne 0 ]; then stop "$stopped_by"; fi # it came in between
 
 status=0
 wait "$child" || status=$?
+if [ "$status" -gt 128 ]; then sleep 1; fi # LSF signals every process, and us perhaps last
 if [ "$stopped_by" -ne 0 ]; then
     # The trap has ended the wait: the command has a moment to clean up, or even to finish.
     for ((tenth = 0; tenth < GRACE * 10; tenth++)); do

@@ -7,7 +7,7 @@
 # 1 refused or out of reach, as curl says; 143 stopped by SIGTERM, the task given back.
 set -euo pipefail
 : "${GATEWAY:?the address that porch-server up prints}" "${TOKEN_FILE:?a file that holds the token}"
-HEARTBEAT="${HEARTBEAT:-300}" # seconds; a third of the pipeline's lease or less
+# HEARTBEAT: seconds between heartbeats (a third of the pipeline's lease; 300 where it has none).
 
 # ask PATH KEY BODY: the same key is the same request, so that no try has a second effect.
 ask() {
@@ -31,11 +31,14 @@ while [ "$stopped" -eq 0 ]; do
     [ -n "$task" ] || break
     held=$(json '"\"task\": \"%(task_input_id)s\", \"version\": \"%(version)s\", \"attempt\": %(attempt)s" % it' <<<"$task")
 
-    verdict=$(ask update "$claim-begin" "{\"changes\": [{$held, \"status\": \"RUNNING\"}]}" | json "$first_verdict")
+    answer=$(ask update "$claim-begin" "{\"changes\": [{$held, \"status\": \"RUNNING\"}]}")
+    verdict=$(json "$first_verdict" <<<"$answer")
     if [ -n "$verdict" ]; then
         echo "work.sh: not started: $verdict" >&2
         continue
     fi
+
+    every=${HEARTBEAT:-$(json '(it["results"][0]["lease"] or 900) / 3' <<<"$answer")}
 
     errors=$(mktemp)
     set -m # a group of its own for each, so that all of it can be stopped
@@ -44,7 +47,7 @@ while [ "$stopped" -eq 0 ]; do
     (
         set +m
         trap - TERM INT
-        while sleep "$HEARTBEAT"; do
+        while sleep "$every"; do
             read -r key </proc/sys/kernel/random/uuid
             verdict=$(ask heartbeat "$key" "{\"tasks\": [{$held}]}" | json "$first_verdict") || continue
             # Refused: the task was taken from us, and two runs must not go on.
@@ -74,7 +77,10 @@ print(json.dumps(f"exit {sys.argv[1]}: " + sys.stdin.buffer.read().decode("utf-8
     fi
     cat "$errors" >&2
     rm -f "$errors"
-    verdict=$(ask "$path" "$claim-end" "$body" | json "$first_verdict")
+    verdict=$(ask "$path" "$claim-end" "$body" | json "$first_verdict") || {
+        echo "work.sh: NOT reported, nobody answers; later: POST /api/v2/tasks/$path $body" >&2
+        exit 1
+    }
     if [ -n "$verdict" ]; then echo "work.sh: not reported: $verdict: $body" >&2; fi
 done
 [ "$stopped" -eq 0 ] || exit 143

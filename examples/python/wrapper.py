@@ -22,7 +22,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,12 +68,14 @@ def run(task: Claimed, command: tuple[str, ...], stopping: Stopping) -> bool:
     if stopping.event.is_set():
         patiently(partial(task.release, "stopped before it began"), stopping)
         return False
-    patiently(task.running, stopping)  # refused: it is not ours any more, and must not be run
+    began = patiently(
+        task.running, stopping
+    )  # refused: it is not ours any more, and must not be run
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=said, text=True, start_new_session=True
         )
-        with stopping.watching(process), Heartbeats(task, process):
+        with stopping.watching(process), Heartbeats(task, process, began.lease):
             process.communicate(json.dumps(task.task_input))
         said.seek(0)
         words = said.read()
@@ -121,8 +122,9 @@ class Heartbeats:
     A thread, with a session of its own: a Porch belongs to one thread.
     """
 
-    def __init__(self, task: Claimed, process: subprocess.Popen[str]) -> None:
+    def __init__(self, task: Claimed, process: subprocess.Popen[str], lease: int | None) -> None:
         self._task, self._process = task, process
+        self._every = (lease or 900) / 3
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat)
 
@@ -134,11 +136,8 @@ class Heartbeats:
         self._thread.join()
 
     def _beat(self) -> None:
-        task, every = self._task.task, 300.0
-        if task.lease_until:
-            lease = datetime.fromisoformat(task.lease_until) - datetime.now().astimezone()
-            every = max(lease.total_seconds() / 3, 0.1)
-        while not self._over.wait(every):
+        task = self._task.task
+        while not self._over.wait(self._every):
             held = (task.task_input_id, task.attempt, task.version)
             try:
                 with Porch.from_environment() as porch:

@@ -15,4 +15,6 @@ from tests.house import House, User
 def typist(house: House, tmp_path: Path) -> Iterator[Typist]:
     """Somebody with a pipeline of their own in the shared house, who types what READMEs say."""
     with User(house) as user:
-        yield Typist(user, tmp_path)
+        typist = Typist(user, tmp_path)
+        yield typist
+        typist.close()

@@ -81,19 +81,20 @@ def test_a_task_that_was_taken_away_is_stopped_and_not_reported(typist: Typist) 
 
 def test_heartbeats_outlast_a_short_lease(typist: Typist, tmp_path: Path) -> None:
     with typist.user.house.admin() as admin:
-        admin.set_policy(typist.user.pipeline, lease=5)
+        admin.set_policy(typist.user.pipeline, lease=3)
     (task,) = typist.user.register({"Run": "a"})
     go_on = tmp_path / "go_on"
     waits = typist.write(
         "waits.sh",
         f"#!/bin/sh\ntouch {tmp_path}/began\nwhile [ ! -e {go_on} ]; do sleep 0.1; done\n",
     )
-    process = typist.start(ONE, waits, env={"HEARTBEAT": "1"})
+    process = typist.start(ONE, waits)
     wait_until(typist.began)
     first = typist.user.client.show(task)[0].lease_until
     wait_until(lambda: str(typist.user.client.show(task)[0].lease_until) > str(first))
     go_on.touch()
-    assert process.wait(timeout=30) == 0
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
     assert [event.attempt for event in typist.user.history(task)][-1] == 1
     assert typist.user.status(task) == "DONE"
 

@@ -30,5 +30,5 @@ def test_a_script_stops_at_what_goes_wrong_and_can_be_run(script: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_each_example_has_a_short_page(folder: Path) -> None:
-    assert 10 <= len((folder / "README.md").read_text().splitlines()) <= 40
+    assert 10 <= len((folder / "README.md").read_text().splitlines()) <= 30
     assert f"({folder.name}/" in (EXAMPLES / "README.md").read_text()

@@ -29,6 +29,7 @@ class Typist:
     def __init__(self, user: User, here: Path) -> None:
         self.user, self.here = user, here
         self.calls = here / "calls.jsonl"
+        self._started: list[subprocess.Popen[str]] = []
         (here / "token").write_text(user.token)
 
     def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -65,7 +66,7 @@ class Typist:
         self, script: str, *words: str, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Start a script of the examples and go on."""
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [str(EXAMPLES / script), *words],
             cwd=self.here,
             env=self.env(env),
@@ -74,6 +75,15 @@ class Typist:
             text=True,
             preexec_fn=default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
         )
+        self._started.append(started)
+        return started
+
+    def close(self) -> None:
+        """End what a test that failed has left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def write(self, name: str, text: str) -> str:
         """A file of theirs, a program if it looks like one; its path."""
