@@ -80,10 +80,10 @@ give_back() {
 # No answer, or a refusal, means that it must not be run here.
 rc=0
 until_answered porch update "${held[@]}" --status RUNNING >"$scratch/running" || rc=$?
-if [ "$rc" -ne 0 ]; then
+if [ "$rc" -ne 0 ] || [ "$stopped_by" -ne 0 ]; then
     say "not started (exit $rc of porch)"
-    if [ "$rc" -eq 3 ]; then give_back "could not report that it runs ($job)"; fi
-    exit "$rc"
+    if [ "$rc" -ne 1 ]; then give_back "not started ($job)"; fi
+    exit $((stopped_by ? 128 + stopped_by : rc))
 fi
 
 third='import json, sys; print((json.loads(sys.stdin.read().splitlines()[-1])["lease"] or 900) / 3)'
@@ -109,12 +109,12 @@ if [ "$stopped_by" -ne 0 ]; then stop "$stopped_by"; fi # it came in between
 
 status=0
 wait "$child" || status=$?
-if [ "$status" -gt 128 ]; then sleep 1; fi # LSF signals every process, and us perhaps last
+if [ "$status" -gt 128 ]; then sleep 1 || true; fi # LSF signals every process, and us perhaps last
 if [ "$stopped_by" -ne 0 ]; then
     # The trap has ended the wait: the command has a moment to clean up, or even to finish.
     for ((tenth = 0; tenth < GRACE * 10; tenth++)); do
         kill -0 -- "-$child" 2>/dev/null || break
-        sleep 0.1
+        sleep 0.1 || true
     done
     kill -KILL -- "-$child" 2>/dev/null || true
     rc=0

@@ -45,6 +45,15 @@ def test_without_a_broker_nothing_is_run(typist: Typist) -> None:
     assert "porch release --claim" in done.stderr
 
 
+def test_sigterm_ends_the_wait_for_a_broker(typist: Typist) -> None:
+    process = typist.start(ONE, typist.command(), env={**AWAY, "PATIENCE": "600"})
+    assert process.stderr is not None
+    process.stderr.readline()  # the first try is over
+    status, said = terminated(process)
+    assert status == 143, said
+    assert "porch release --claim" in said
+
+
 def test_sigterm_stops_the_command_and_gives_the_task_back(typist: Typist) -> None:
     (task,) = typist.user.register({"Run": "a"})
     process = typist.start(ONE, typist.slow_command(), env={"LSB_JOBID": "12"})

@@ -73,6 +73,7 @@ class Typist:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             preexec_fn=default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
         )
         self._started.append(started)
@@ -138,7 +139,7 @@ class Typist:
 
 
 def terminated(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status after SIGTERM, and what it said on standard error."""
-    process.send_signal(signal.SIGTERM)
+    """Its exit status after SIGTERM to its group, as schedulers send it, and its standard error."""
+    os.killpg(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=30)
     return process.returncode, said
