@@ -31,7 +31,7 @@ for file in "$OUTBOX"/*.jsonl; do
     curl --silent --show-error --fail-with-body --connect-timeout 10 --speed-time 60 --speed-limit 1 \
         --retry "${RETRIES:-5}" --retry-connrefused --retry-max-time 300 \
         --header @<(echo "Authorization: Bearer $(cat "$TOKEN_FILE")") \
-        --header "Content-Type: application/x-ndjson" --header "Idempotency-Key: $name" \
+        --header "Content-Type: application/x-ndjson" --header "Idempotency-Key: $name" --header "Expect:" \
         --output "$OUTBOX/.answers" --upload-file "$file" --request POST \
         "$GATEWAY/api/v2/tasks" || rc=$?
     if [ "$rc" -eq 22 ] && ! grep -q '"status":503' "$OUTBOX/.answers"; then
