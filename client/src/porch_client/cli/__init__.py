@@ -47,6 +47,7 @@ _HOMES = {
     "cancel": "decide",
     "show": "look",
     "list": "look",
+    "watch": "watch",
     "drain": "drain",
     "pipeline": "admin",
     "token": "admin",
