@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     #: Paths, separated by commas, on disks whose room the gateway's metrics tell.
     metrics_disks: str = ""
+    #: About how many status messages the stream of each pipeline keeps; 0: there are no streams.
+    feed_length: int = Field(default=10_000, ge=0, le=10_000_000)
+    #: Who is told of changes by HTTP: see docs/feed.md.
+    webhooks_file: Path | None = None
     #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
     ready_file: Path | None = None
     #: How the lines of the log are written, and from which level on.

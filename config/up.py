@@ -28,13 +28,21 @@ from config.embedded_valkey import start_valkey, valkey_url
 from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
+from config.relay.webhooks import read_webhooks
 from config.server_home import server_home
 from config.settings import IN_FILES, Settings
 from config.signals import Stopped, StopSignals
 from config.state import State
 from config.supervision import keep_running
 from config.system_user import server_user
-from config.wiring import QUEUES, beat_argv, gateway_argv, issue_admin_token, worker_argv
+from config.wiring import (
+    QUEUES,
+    beat_argv,
+    gateway_argv,
+    issue_admin_token,
+    relay_argv,
+    worker_argv,
+)
 from db.migrate import upgrade
 
 _WORKER_STAGE = 0
@@ -78,6 +86,7 @@ def up(settings: Settings, json_output: bool) -> None:
         try:
             if settings.gateway_port:
                 check_address(settings.gateway_host, settings.gateway_port)
+            read_webhooks(settings.webhooks_file)  # rather than a relay that dies of them
             urls = _start_servers(settings, state, family)
             with stop.interrupting():
                 upgrade(urls.database)
@@ -86,6 +95,7 @@ def up(settings: Settings, json_output: bool) -> None:
             urls, gateway = _start_gateway(urls, settings, state, family)
             _write_env_sh(urls, state)
             _start_celery(urls, state, family)
+            _start_relay(urls, state, family)
             health = f"{urls.gateway}/health/live"
             family.wait_until(gateway, lambda: _answers(health), _READY_SECONDS)
             if json_output:
@@ -174,6 +184,26 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
         started.append((family.start(program), ready_file))
     for child, ready_file in started:
         worker_ready(family, child, ready_file)
+
+
+def _start_relay(urls: Urls, state: State, family: Family) -> None:
+    family.start(
+        Program(
+            name="relay",
+            argv=relay_argv(),
+            env={
+                **_environment(),
+                "PORCH_DATABASE_URL": urls.database,
+                "PORCH_BROKER_URL": urls.broker,
+                "PORCH_RESULT_URL": urls.result,
+            },
+            cwd=Path.cwd(),
+            log=state.log("relay"),
+            stage=_WORKER_STAGE,
+            stop_signal=signal.SIGTERM,
+            stop_seconds=_WORKER_STOP_SECONDS,
+        )
+    )
 
 
 def _environment() -> dict[str, str]:

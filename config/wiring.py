@@ -99,3 +99,8 @@ def gateway_argv(host: str, port: int) -> list[str]:
     """The command that runs a gateway of one process."""
     command = (sys.executable, "-P", "-m", "config", "gateway")
     return [*command, "--host", host, "--port", str(port)]
+
+
+def relay_argv() -> list[str]:
+    """The command that passes status messages on."""
+    return [sys.executable, "-P", "-m", "config", "relay"]
