@@ -16,6 +16,8 @@ from db.outlets import Outlet, Outlets
 _REDIS_AGAIN = 2.0
 _HOOK_AGAIN = 300.0
 _ENDS = (signal.SIGTERM, signal.SIGINT)
+#: Seconds between two touches of PORCH_READY_FILE.
+_SIGN_OF_LIFE = 2.0
 #: Seconds to end in; what is under way then is passed on again at the next start.
 _ENDING = 5.0
 
@@ -37,7 +39,9 @@ def run(settings: Settings) -> None:
     ]
     for thread in threads:
         thread.start()
-    signal.sigwait(_ENDS)
+    while signal.sigtimedwait(_ENDS, _SIGN_OF_LIFE) is None:
+        if settings.ready_file is not None and all(thread.is_alive() for thread in threads):
+            settings.ready_file.touch()
     stop.set()
     for thread in threads:
         thread.join(_ENDING)

@@ -47,7 +47,7 @@ def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any
         *("admin_token", "pids"),
     ]
     assert line["result_url"] == line["broker_url"]
-    ours = ["gateway", "worker.submit", "worker.claim", "beat"]
+    ours = ["gateway", "worker.submit", "worker.claim", "beat", "relay"]
     assert list(line["pids"]) == ["postgres", "valkey", *ours]
     assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
     assert _ask(line["database_url"], "SELECT count(*) FROM porch.token") == 1

@@ -72,6 +72,14 @@ ATTACKS: dict[str, tuple[Any, ...]] = {
     "hear all answers": ("PSUBSCRIBE", "celery-task-meta-*"),
     "hear everything": ("PSUBSCRIBE", "*"),
     "who listens to what": ("PUBSUB", "CHANNELS"),
+    # What happens in others' pipelines
+    "read a stream": ("XREAD", "STREAMS", "porch.feed.1", 0),
+    "read a part of a stream": ("XRANGE", "porch.feed.1", "-", "+"),
+    "forge an entry": ("XADD", "porch.feed.1", "*", "event_id", "1"),
+    "how long a stream is": ("XLEN", "porch.feed.1"),
+    "tell of something new": ("PUBLISH", "porch.feed.1", "1"),
+    "hear of all pipelines": ("PSUBSCRIBE", "porch.feed.*"),
+    "how far the streams are": ("GET", "porch.feed.position"),
     # Workers
     "control workers": ("PUBLISH", "/0.celery.pidbox", CONTROL),
     "hear the control of workers": ("SUBSCRIBE", "/0.celery.pidbox"),
