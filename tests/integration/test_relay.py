@@ -16,12 +16,15 @@ from typing import Any, ClassVar
 
 import pytest
 from redis import Redis
+from sqlalchemy import text
 
 from config.embedded import EmbeddedUrls
+from config.feed_health import examine_feed
 from config.relay.passing import pass_on
 from config.relay.streams import Streams, client_of
 from config.relay.webhooks import Hook, Webhook, read_webhooks
 from config.settings import Misconfigured
+from coordinator.health import Level
 from coordinator.requests import Name, Report
 from coordinator.service import Coordinator
 from coordinator.status import Status
@@ -392,3 +395,36 @@ class TestTheFileOfWebhooks:
     def test_that_is_not_there_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(Misconfigured, match="cannot read"):
             read_webhooks(tmp_path / "nothing")
+
+
+class TestTheDoctor:
+    def test_says_nothing_of_a_feed_that_goes(
+        self, porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
+    ) -> None:
+        outlets.begin("streams")
+        submit(porch, member[1], definitions(1))
+        pass_all(outlets, Streams(redis, 10))
+        check = examine_feed(outlets.engine)
+        assert (check.level, check.looked_at) == (Level.OK, {"outlets": 1, "behind": 0})
+
+    def test_warns_of_an_outlet_that_is_behind_and_says_why(
+        self, porch: Coordinator, outlets: Outlets, member: tuple[str, str]
+    ) -> None:
+        for name in ("streams", "webhook:test"):
+            outlets.begin(name)
+        submit(porch, member[1], definitions(2))
+        outlets.failed("webhook:test", "example.org answered 500")
+        assert examine_feed(outlets.engine).level is Level.OK  # it is no matter of seconds
+        with outlets.engine.begin() as connection:
+            connection.execute(text("UPDATE porch.event SET at = at - interval '2 minutes'"))
+            connection.execute(
+                text(
+                    "UPDATE porch.feed_position SET failing_since = failing_since"
+                    " - interval '2 minutes'"
+                )
+            )
+        streams, webhook = examine_feed(outlets.engine).findings
+        assert streams.what.startswith("streams is 2 events behind, the first for 12")
+        assert webhook.what.startswith("webhook:test is 2 events behind, nobody has taken them")
+        assert webhook.what.endswith("example.org answered 500")
+        assert {streams.level, webhook.level} == {Level.WARNING}
