@@ -22,7 +22,9 @@ from tests.house import BIN, json_lines, wait_until
 DOCKERFILE = ROOT / "config" / "docker" / "Dockerfile"
 
 #: What runs until it is stopped. Grafana is in no package: its words are only read.
-LASTING = ["postgres", "valkey", "worker-submit", "worker", "beat", "gateway", "prometheus"]
+LASTING = [
+    *("postgres", "valkey", "worker-submit", "worker", "beat", "relay", "gateway", "prometheus")
+]
 assert isinstance(cli, Group)
 if "flower" in cli.commands:
     LASTING.append("flower")
