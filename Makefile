@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "porch needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary \
-		--constraint constraints.txt --editable 'client[otel]' --editable '.[embedded,dev,otel]'
+		--constraint constraints.txt --editable 'client[otel]' --editable '.[embedded,dev,flower,otel]'
 	touch $@
 
 demo: install
@@ -80,7 +80,8 @@ $(TOOLS)/uv:
 # UV_DEFAULT_INDEX, UV_INDEX, UV_INDEX_STRATEGY.
 lock: $(TOOLS)/uv
 	$(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --constraints constraints.txt --extra embedded --extra flower --extra dev \
+		--no-emit-index-url --constraints constraints.txt --extra embedded --extra flower --extra otel \
+		--extra dev \
 		--output-file requirements.lock pyproject.toml client/pyproject.toml
 
 # The bill of materials, CycloneDX 1.6, with licences left out: only what is pinned is known for sure.

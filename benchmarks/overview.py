@@ -181,7 +181,7 @@ def questions() -> dict[str, Callable[[Coordinator], object]]:
 
 def largest_group(porch: Coordinator) -> object:
     group = porch.failure_groups(ANYBODY)[0]
-    return f"{len(porch.failures(ANYBODY, group.pipeline, group.pattern))} tasks"
+    return f"{len(porch.failures(ANYBODY, group.pipeline, group.group)[0])} tasks"
 
 
 def say(line: str) -> None:

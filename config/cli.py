@@ -14,6 +14,7 @@ import click
 from config import demo as demonstration
 from config.doctor import as_text, examine
 from config.embedded_postgres import data_of
+from config.flower_home import FlowerMissing, is_installed
 from config.logs import configure_logging
 from config.metrics.exposing import check_port
 from config.redis_users import users_acl
@@ -154,6 +155,24 @@ def gateway(
     if tls["ssl_ca_certs"]:
         given |= {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     serve(host or settings.gateway_host, port or settings.gateway_port, workers, log_config, given)
+
+
+@cli.command()
+@click.option("--host", help="Address to listen on; PORCH_FLOWER_HOST unless given.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="PORCH_FLOWER_PORT unless given.")
+def flower(host: str | None, port: int | None) -> None:
+    """Serve Flower in the foreground: what workers do, request by request. It only looks.
+
+    User porch; the password is PORCH_FLOWER_PASSWORD, or in flower/password in PORCH_STATE_DIR.
+    Listens on this machine only unless --host says otherwise. /metrics and /healthcheck are open.
+    """
+    if not is_installed():
+        raise FlowerMissing
+    from config.flower import serve  # noqa: PLC0415 (it is an extra)
+
+    settings = Settings.from_environment()
+    settings.required("broker_url")
+    serve(host or settings.flower_host, port or settings.flower_port, settings)
 
 
 @cli.command()

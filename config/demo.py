@@ -105,6 +105,7 @@ class _Demo:
                 **self.env,
                 "PORCH_STATE_DIR": str(self.home / "state"),
                 "PORCH_GATEWAY_PORT": "0",
+                "PORCH_FLOWER": "false",
             },
             stdout=subprocess.PIPE,
             stderr=log,

@@ -48,7 +48,7 @@ def serve(host: str, port: int, workers: int, log_config: Path | None, tls: dict
 
     ``tls``: uvicorn's options for keys and certificates, paths.
     """
-    check_address(host, port)
+    check_address(host, port, "the gateway", "PORCH_GATEWAY")
     _check_tls(tls)
     settings = Settings.from_environment()
     check_port(settings)

@@ -62,21 +62,15 @@ def free_port() -> int:
     return next(_candidates(0))
 
 
-_GATEWAY_CURE = (
-    "set PORCH_GATEWAY_HOST and PORCH_GATEWAY_PORT, or give --host and --port; for "
-    "`porch-server up`, port 0 is any that is free"
-)
-
-
-def check_address(
-    host: str, port: int, who: str = "the gateway", cure: str = _GATEWAY_CURE
-) -> None:
-    """Raises Misconfigured if ``who`` could not listen there."""
+def check_address(host: str, port: int, who: str, setting: str) -> None:
+    """Raises Misconfigured if ``who`` could not listen there, as ``setting``_HOST and _PORT say."""
     try:
         _bind(port, host)
     except OSError as error:
         raise Misconfigured(
-            f"{who} cannot listen on {host}, port {port}: {error.strerror}", cure
+            f"{who} cannot listen on {host}, port {port}: {error.strerror}",
+            f"set {setting}_HOST and {setting}_PORT, or give --host and --port; for "
+            "`porch-server up`, port 0 is any that is free",
         ) from None
 
 

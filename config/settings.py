@@ -23,14 +23,18 @@ from coordinator.identity import Limits
 #: Names that other parts of porch read: the client's settings, and what ``porch drain`` sets for
 #: the commands it runs, which may well start a server command; and what scripts give to curl.
 ELSEWHERE = frozenset(
-    {"PORCH_TOKEN", "PORCH_TOKEN_FILE", "PORCH_TIMEOUT", "PORCH_TASK", "PORCH_GATEWAY_URL"}
+    {
+        *("PORCH_TOKEN", "PORCH_TOKEN_FILE", "PORCH_TIMEOUT", "PORCH_TASK"),
+        *("PORCH_GATEWAY_URL", "PORCH_FLOWER_URL"),
+    }
 )
 ELSEWHERE_PREFIX = "PORCH_INPUT_"
 
 #: Names that say in which file a secret is, and the setting that is read from it. Not all secrets
 #: can be in the environment: other processes of the user, and `docker inspect`, show that.
 IN_FILES = {
-    f"PORCH_{name.upper()}_FILE": name for name in ("database_url", "broker_url", "result_url")
+    f"PORCH_{name.upper()}_FILE": name
+    for name in ("database_url", "broker_url", "result_url", "flower_password")
 }
 
 #: Of all that Celery can speak: what workers are run on.
@@ -88,6 +92,13 @@ class Settings(BaseSettings):
     feed_length: int = Field(default=10_000, ge=0, le=10_000_000)
     #: Who is told of changes by HTTP: see docs/feed.md.
     webhooks_file: Path | None = None
+    #: Whether `porch-server up` starts Flower.
+    flower: bool = True
+    #: Where Flower listens; for `up`, port 0 is any that is free.
+    flower_host: str = "127.0.0.1"
+    flower_port: int = Field(default=5555, ge=0, le=65_535)
+    #: Of its user, `porch`; made and kept in the state directory unless set.
+    flower_password: str | None = Field(default=None, pattern=r"^[!-~]{12,}$")
     #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
     ready_file: Path | None = None
     #: How the lines of the log are written, and from which level on.

@@ -7,6 +7,7 @@
     env.sh         `. env.sh` makes the client work, and `porch-server doctor`
     *.log          one per child
     servers/       data of PostgreSQL and Valkey (elsewhere for root: see server_home.py)
+    flower/        Flower's password, and what it has seen
 
 The directory has mode 0700, each file 0600, from its first moment.
 """
@@ -78,7 +79,7 @@ class State:
     """
 
     def __init__(self, path: Path, pause: Pause = time.sleep) -> None:
-        self.path = _private_directory(path)
+        self.path = private_directory(path)
         self.lock = _take_lock(self.path, pause)
         try:
             self.secrets = self._load()
@@ -141,7 +142,8 @@ class State:
             ) from error
 
 
-def _private_directory(path: Path) -> Path:
+def private_directory(path: Path) -> Path:
+    """A directory of ours that nobody else may enter; made if missing. Raises StateDirUnsafe."""
     path = path.expanduser().absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

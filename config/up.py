@@ -1,8 +1,8 @@
 """``porch-server up``: everything on this machine, started in order, stopped together.
 
 1. lock the state directory; 2. start the servers that no URL is configured for; 3. migrate;
-4. issue the first admin token; 5. start the workers, beat and the gateway; 6. say how to reach it
-all; 7. keep it running until a signal.
+4. issue the first admin token; 5. start the gateway, Flower, the workers and beat, all at once;
+6. say how to reach it all; 7. keep it running until a signal.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -25,6 +26,7 @@ from sqlalchemy.engine import make_url
 from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
 from config.embedded_postgres import postgres_url, start_postgres
 from config.embedded_valkey import start_valkey, valkey_url
+from config.flower_home import USER, FlowerHome, is_installed
 from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
@@ -38,6 +40,7 @@ from config.system_user import server_user
 from config.wiring import (
     QUEUES,
     beat_argv,
+    flower_argv,
     gateway_argv,
     issue_admin_token,
     relay_argv,
@@ -69,6 +72,8 @@ class Urls:
     gateway: str = ""
     #: Of each part that can be scraped.
     metrics: Mapping[str, str] = field(default_factory=dict)
+    #: Empty where none is started.
+    flower: str = ""
 
 
 def up(settings: Settings, json_output: bool) -> None:
@@ -84,24 +89,25 @@ def up(settings: Settings, json_output: bool) -> None:
         Family(state.lock, state.children, stop.pause) as family,
     ):
         try:
-            if settings.gateway_port:
-                check_address(settings.gateway_host, settings.gateway_port)
+            _check_addresses(settings)
             read_webhooks(settings.webhooks_file)  # rather than a relay that dies of them
             urls = _start_servers(settings, state, family)
             with stop.interrupting():
                 upgrade(urls.database)
             new_token = _ensure_admin_token(urls, state)
-            urls = replace(urls, metrics=_metrics())
-            urls, gateway = _start_gateway(urls, settings, state, family)
-            _write_env_sh(urls, state)
+            urls = replace(urls, **_addresses(settings), metrics=_metrics())
+            started = [_start_gateway(urls, settings, state, family)]
+            if urls.flower:
+                started.append(_start_flower(urls, settings, state, family))
+            _write_env_sh(urls, settings, state)
             _start_celery(urls, state, family)
             _start_relay(urls, state, family)
-            health = f"{urls.gateway}/health/live"
-            family.wait_until(gateway, lambda: _answers(health), _READY_SECONDS)
+            for child, health in started:
+                family.wait_until(child, partial(_answers, health), _READY_SECONDS)
             if json_output:
                 _print(_as_json(urls, state, family))
             else:
-                _print(_as_text(urls, state, new_token))
+                _print(_as_text(urls, settings, state, new_token))
             keep_running(family, vital=("postgres", "valkey"), say=_say)
         except Stopped:
             _say("stopping")
@@ -146,7 +152,7 @@ def _ensure_admin_token(urls: Urls, state: State) -> str | None:
     return token
 
 
-def _write_env_sh(urls: Urls, state: State) -> None:
+def _write_env_sh(urls: Urls, settings: Settings, state: State) -> None:
     values = {
         "PORCH_DATABASE_URL": urls.database,
         "PORCH_BROKER_URL": urls.broker,
@@ -154,6 +160,11 @@ def _write_env_sh(urls: Urls, state: State) -> None:
         "PORCH_GATEWAY_URL": urls.gateway,
         "PORCH_TOKEN": state.admin_token.read_text().strip(),
     }
+    if urls.flower:
+        values["PORCH_FLOWER_URL"] = urls.flower
+        values["PORCH_FLOWER_PASSWORD"] = (
+            settings.flower_password or FlowerHome(state.path).password()
+        )
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
     write_private(state.env_sh, "".join(lines))
 
@@ -223,34 +234,79 @@ def _metrics() -> dict[str, str]:
 
 
 def _scraped_at(urls: Urls, name: str) -> dict[str, str]:
-    where = urlsplit(urls.metrics[name])
-    return {"PORCH_METRICS_HOST": str(where.hostname), "PORCH_METRICS_PORT": str(where.port)}
+    host, port = _host_and_port(urls.metrics[name])
+    return {"PORCH_METRICS_HOST": host, "PORCH_METRICS_PORT": str(port)}
 
 
-def _start_gateway(
-    urls: Urls, settings: Settings, state: State, family: Family
-) -> tuple[Urls, Child]:
-    host, port = settings.gateway_host, settings.gateway_port or free_port()
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    _say("starting the gateway")
-    child = family.start(
+def _check_addresses(settings: Settings) -> None:
+    """Find a port that is taken before anything is started."""
+    if settings.gateway_port:
+        check_address(settings.gateway_host, settings.gateway_port, "the gateway", "PORCH_GATEWAY")
+    if settings.flower and not is_installed():
+        _say("no Flower: it is not installed (pip install 'porch-coordinator[flower]')")
+    elif settings.flower and settings.flower_port:
+        check_address(settings.flower_host, settings.flower_port, "Flower", "PORCH_FLOWER")
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Where what is to be started will be reached."""
+    found = {"gateway": _url(settings.gateway_host, settings.gateway_port)}
+    if settings.flower and is_installed():
+        found["flower"] = _url(settings.flower_host, settings.flower_port)
+    return found
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port or free_port()}"
+
+
+def _start_web(
+    name: str, argv: list[str], env: dict[str, str], state: State, family: Family
+) -> Child:
+    return family.start(
         Program(
-            name="gateway",
-            argv=gateway_argv(host, port),
-            env={
-                **_environment(),
-                "PORCH_DATABASE_URL": urls.database,
-                "PORCH_METRICS_DISKS": settings.metrics_disks or str(state.path),
-                **_scraped_at(urls, "gateway"),
-            },
+            name=name,
+            argv=argv,
+            env={**_environment(), **env},
             cwd=Path.cwd(),
-            log=state.log("gateway"),
+            log=state.log(name),
             stage=_WORKER_STAGE,
             stop_signal=signal.SIGTERM,
             stop_seconds=_WORKER_STOP_SECONDS,
         )
     )
-    return replace(urls, gateway=url), child
+
+
+def _start_gateway(
+    urls: Urls, settings: Settings, state: State, family: Family
+) -> tuple[Child, str]:
+    """The gateway, and the address that answers when it is ready."""
+    _say("starting the gateway")
+    argv = gateway_argv(*_host_and_port(urls.gateway))
+    env = {
+        "PORCH_DATABASE_URL": urls.database,
+        "PORCH_METRICS_DISKS": settings.metrics_disks or str(state.path),
+        **_scraped_at(urls, "gateway"),
+    }
+    child = _start_web("gateway", argv, env, state, family)
+    return child, f"{urls.gateway}/health/live"
+
+
+def _start_flower(
+    urls: Urls, settings: Settings, state: State, family: Family
+) -> tuple[Child, str]:
+    """Flower, and the address that answers when it is ready."""
+    env = {"PORCH_BROKER_URL": urls.broker, "PORCH_STATE_DIR": str(state.path)}
+    if settings.flower_password:  # it may have been read from a file
+        env["PORCH_FLOWER_PASSWORD"] = settings.flower_password
+    _say("starting Flower")
+    argv = flower_argv(*_host_and_port(urls.flower))
+    return _start_web("flower", argv, env, state, family), f"{urls.flower}/healthcheck"
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 0)
 
 
 def _answers(url: str) -> bool:
@@ -268,6 +324,7 @@ def _as_json(urls: Urls, state: State, family: Family) -> str:
             "broker_url": urls.broker,
             "result_url": urls.result,
             "gateway_url": urls.gateway,
+            "flower_url": urls.flower or None,
             "metrics_urls": urls.metrics,
             "admin_token": state.admin_token.read_text().strip(),
             "pids": {child.program.name: child.pid for child in family.children},
@@ -275,13 +332,19 @@ def _as_json(urls: Urls, state: State, family: Family) -> str:
     )
 
 
-def _as_text(urls: Urls, state: State, new_token: str | None) -> str:
+def _as_text(urls: Urls, settings: Settings, state: State, new_token: str | None) -> str:
     """For a terminal, whose contents end up in logs: no password, and the token only once."""
+    flower = []
+    if urls.flower:
+        kept = FlowerHome(state.path).password_file
+        where = "the one you set" if settings.flower_password else f"in {kept}"
+        flower = [f"  Flower     {urls.flower}/  (user {USER}, password {where})"]
     lines = [
         "porch is ready",
         f"  database   {make_url(urls.database).render_as_string(hide_password=True)}",
         f"  broker     {maybe_sanitize_url(urls.broker)}",
         f"  web page   {urls.gateway}/",
+        *flower,
         f"  metrics    {' '.join(urls.metrics.values())}",
         f"  logs       {state.path}",
     ]

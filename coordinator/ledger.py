@@ -222,7 +222,7 @@ class Ledger(Protocol):
     def failures(
         self,
         pipeline_id: int,
-        pattern: str,
+        group: str,
         after: int,
         look_at: int,
         most: int,
@@ -275,6 +275,11 @@ class Ledger(Protocol):
     def permissions(self, digests: Collection[bytes]) -> dict[bytes, Permission | AccessDenied]:
         """What the token with each SHA-256 allows; UnknownToken, RevokedToken or ExpiredToken:
         nothing."""
+        ...
+
+    def keys(self, names: Collection[bytes]) -> dict[bytes, bytes]:
+        """The digests of tokens, also of those that are good no more, by the SHA-256 of each; a
+        name that is nobody's is left out."""
         ...
 
     def add_token(

@@ -13,6 +13,7 @@ from coordinator.model import Origin, Outcome, Permission, Pipeline, Task
 from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
 from coordinator.observer import Observer
 from coordinator.operations import tell
+from coordinator.proofs import Opener
 from coordinator.requests import Caller, Name
 from coordinator.status import REPORTABLE
 
@@ -36,6 +37,8 @@ class Lookup:
         self.ledger = ledger
         self.limits = limits or Limits()
         self.observer = observer or Observer()
+        #: Opens what comes instead of tokens over a broker.
+        self.proofs = Opener(ledger)
         #: Whether anybody may look, without a token.
         self.open_reads = open_reads
 

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from coordinator import access
 from coordinator.errors import BadRequest, TooLarge
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
@@ -59,8 +58,10 @@ SEARCH_SECONDS = 0.12
 RUNS = 500
 #: Of the latest failures, so many are grouped.
 GROUPED = 4_000
-#: So many FAILED tasks are compared with a pattern by one statement.
+#: So many FAILED tasks are compared with a group by one statement, and for so many seconds by one
+#: call, about.
 COMPARED = 5_000
+COMPARING_SECONDS = 2.0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -137,14 +138,16 @@ class Overview(Lookup):
 
         return self._happened.get((wanted, hours), work_out)
 
-    def run_times(self, caller: Caller) -> list[RunTimes]:
-        """Each pipeline that has finished runs, by name; of each, the latest RUNS.
+    def run_times(self, caller: Caller, *, pipeline: str | None = None) -> list[RunTimes]:
+        """Each pipeline that has finished runs, or this one, by name; of each, the latest RUNS.
 
         Of a task that was re-run, the run before is no longer one of them, the new one is when it
         has finished.
         """
         who = self._onlooker(caller)
-        return [r.times for r in self._finished_runs() if _may_see(who, r.times.pipeline)]
+        target = self._look(who, pipeline)
+        times = [runs.times for runs in self._finished_runs()]
+        return [of for of in times if target is None or of.pipeline == target.name]
 
     def failure_groups(
         self, caller: Caller, *, pipeline: str | None = None, most: int = 20
@@ -166,30 +169,38 @@ class Overview(Lookup):
     def failures(
         self,
         caller: Caller,
-        pipeline: str,
-        pattern: str,
+        pipeline: str | None,
+        group: str,
         *,
         after: int = 0,
         limit: int = 1_000,
         until: datetime | None = None,
-    ) -> list[Task]:
+    ) -> tuple[list[Task], int | None]:
         """The tasks of a failure group beyond task_id ``after``, in order of task_id.
 
-        ``until``: only what failed by then, as the ``last`` of a group that somebody has seen.
+        And the ``after`` with which to go on, None at the end: among many others that FAILED, those
+        of one answer may be fewer than ``limit``. ``until``: only what failed by then, as the
+        ``last`` of a group that somebody has seen.
         """
         who = self._onlooker(caller)
         _check(limit, MOST_FAILURES, "tasks at once")
-        target = self._named(who, pipeline)
-        access.require_look(who, target)
-        _holdable(pattern)
+        target = self._look(who, pipeline)
+        if target is None:
+            raise BadRequest("a group of failures is of a pipeline, and none is named", "name it")
+        _holdable(group)
         found: list[Task] = []
-        looked_to: int | None = after
-        while looked_to is not None and len(found) < limit:
+        time_is_up = time.monotonic() + COMPARING_SECONDS
+        while True:
+            most = limit - len(found)
             tasks, looked_to = self.ledger.failures(
-                target.pipeline_id, pattern, looked_to, COMPARED, limit - len(found), until
+                target.pipeline_id, group, after, COMPARED, most, until
             )
             found += tasks
-        return found
+            if len(tasks) == most:
+                looked_to = tasks[-1].task_id
+            if looked_to is None or len(found) == limit or time.monotonic() > time_is_up:
+                return found, looked_to
+            after = looked_to
 
     def look_anew(self) -> None:
         """Show what was changed just now: this process forgets counts, throughput and groups."""

@@ -77,10 +77,12 @@ class RunTimes:
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """FAILED tasks of one pipeline whose last messages differ only in numbers, names of files and
-    the like; ``pattern`` names the group, ``example`` is the latest message. Both are empty where
-    there was no message. ``tasks`` is how many failed from ``first`` to ``last``, both included."""
+    the like; ``pattern`` is what these have in common, ``example`` the latest. Both are empty where
+    there was no message. ``group`` names the group within its pipeline, in 16 hexadecimal digits.
+    ``tasks`` is how many failed from ``first`` to ``last``, both included."""
 
     pipeline: str
+    group: str
     pattern: str
     example: str
     tasks: int

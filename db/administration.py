@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
 
@@ -167,6 +168,10 @@ class AdministrationLedger(TokenLedger):
         if unnoted:
             self._note_use(unnoted)
         return allowed
+
+    def keys(self, names: Collection[bytes]) -> dict[bytes, bytes]:
+        rows = self._read(questions.KEYS, names=list(names))
+        return {sha256(row.digest).digest(): bytes(row.digest) for row in rows}
 
 
 def _allowed(digest: bytes, row: Row[Any] | None) -> Permission | AccessDenied:

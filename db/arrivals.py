@@ -8,7 +8,6 @@ instead of deadlocking.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -123,8 +122,7 @@ CLAIM = Prepared(
         ON CONFLICT ON CONSTRAINT claim_pkey DO NOTHING
         RETURNING request_id
     ), share AS MATERIALIZED (
-        SELECT request.*, sum(amount) OVER (ORDER BY n) AS upto
-        FROM request JOIN asked USING (request_id)
+        SELECT request.* FROM request JOIN asked USING (request_id)
     ), due AS MATERIALIZED (
         SELECT task_id, priority FROM porch.task
         WHERE pipeline_id = :pipeline_id AND status = 'PENDING'
@@ -134,10 +132,11 @@ CLAIM = Prepared(
         LIMIT :most
         FOR NO KEY UPDATE SKIP LOCKED
     ), dealt AS MATERIALIZED (
-        SELECT due.task_id, share.n, share.job_id
+        SELECT one.task_id, hand.n, hand.job_id
         FROM (SELECT task_id, row_number() OVER (ORDER BY priority DESC, task_id) AS place
-              FROM due) AS due
-            JOIN share ON due.place > share.upto - share.amount AND due.place <= share.upto
+              FROM due) AS one
+            JOIN (SELECT n, job_id, row_number() OVER (ORDER BY n) AS place
+                  FROM share CROSS JOIN LATERAL generate_series(1, amount)) AS hand USING (place)
     ), claimed AS (
         UPDATE porch.task AS t
         SET status = 'CLAIMED', attempt = t.attempt + 1, updated_at = now(),
@@ -155,7 +154,7 @@ CLAIM = Prepared(
             share.request_id, share.host, claimed.job_id
         FROM claimed JOIN share USING (n)
     )
-    SELECT share.request_id AS asked, claimed.*
+    SELECT share.n AS asked, claimed.*
     FROM share LEFT JOIN claimed USING (n)
     ORDER BY claimed.priority DESC, claimed.task_id
     """,
@@ -273,9 +272,10 @@ def _claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, list[T
         "hosts": [claim.origin.host for claim in wanted.values()],
         "job_ids": [claim.job_id for claim in wanted.values()],
     }
+    numbered = dict(enumerate(wanted, 1))
     handed: dict[UUID, list[Task]] = {}
     for row in CLAIM.execute(connection, values, most):
-        mine = handed.setdefault(row.asked, [])
+        mine = handed.setdefault(numbered[row.asked], [])
         if row.task_id is not None:
             mine.append(_handed(row, first.pipeline))
     for request_id in wanted.keys() - handed.keys():  # carried out before
@@ -286,4 +286,4 @@ def _claim(connection: Connection, claims: Sequence[Claim]) -> dict[UUID, list[T
 
 
 def _handed(row: Row[Any], pipeline: Pipeline) -> Task:
-    return replace(task_of(row, pipeline.name), lease=row.lease_seconds)
+    return task_of(row, pipeline.name, row.lease_seconds)

@@ -180,6 +180,12 @@ RUN_TIMES = text(
 
 #: What makes two messages alike, in order: what is replaced, and by what.
 ALIKE = {
+    # a day as `date`, syslog and web servers write it: the others are numbers
+    "dates": (
+        r"\m(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?(?:\d{1,2}[ /-])?"
+        r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[ /-]+\d{1,4}\M",
+        "#",
+    ),
     # UUIDs, addresses, checksums and commits
     "hexes": (
         r"\m(?:0[xX][0-9a-fA-F]+|[a-fA-F]*[0-9][0-9a-fA-F]{6,}(?:-[0-9a-fA-F]+)*)\M",
@@ -194,14 +200,22 @@ ALIKE = {
 }
 #: Characters of a message that are compared.
 _BEGINNING, _PATTERN = 400, 200
+#: Hexadecimal digits of the name of a group.
+_NAME = 16
 
 
 def _pattern(message: str) -> str:
-    """SQL for the name of the group that a message belongs to."""
+    """SQL for what a message has in common with those of its group."""
     words = f"left(COALESCE({message}, ''), {_BEGINNING})"
     for name in ALIKE:
         words = f"regexp_replace({words}, :{name}, :{name}_by, 'g')"
     return f"left({words}, {_PATTERN})"
+
+
+def _name(pattern: str) -> str:
+    """SQL for the name of the group with this pattern: it stands in commands, whatever is in the
+    messages."""
+    return f"left(encode(sha256(convert_to({pattern}, 'UTF8')), 'hex'), {_NAME})"
 
 
 #: What a FAILED task's last change says. By ``event_id + 0``: a planner that knows little would
@@ -223,7 +237,7 @@ FAILURE_GROUPS = text(
         FROM told GROUP BY 1, 2
         ORDER BY tasks DESC, last DESC LIMIT :most
     )
-    SELECT p.name AS pipeline, a.*, m.message AS example
+    SELECT p.name AS pipeline, a.*, {_name("a.pattern")} AS name, m.message AS example
     FROM alike a JOIN porch.pipeline p USING (pipeline_id) JOIN told m ON m.task_id = a.latest
     ORDER BY a.tasks DESC, a.last DESC, p.name
     """  # noqa: S608
@@ -245,7 +259,7 @@ FAILURES = text(
             FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
             WHERE t.task_id = f.task_id AND t.status = 'FAILED'
                 AND t.updated_at <= CAST(:until AS timestamptz)
-                AND {_pattern(_LAST_MESSAGE)} = :pattern
+                AND {_name(_pattern(_LAST_MESSAGE))} = :group
             OFFSET 0) t
         ORDER BY task_id LIMIT :most
     )

@@ -108,7 +108,13 @@ class OverviewLedger(PostgresBase):
         )
         return [
             FailureGroup(
-                row.pipeline, row.pattern, row.example or "", row.tasks, row.first, row.last
+                row.pipeline,
+                row.name,
+                row.pattern,
+                row.example or "",
+                row.tasks,
+                row.first,
+                row.last,
             )
             for row in rows
         ]
@@ -116,7 +122,7 @@ class OverviewLedger(PostgresBase):
     def failures(
         self,
         pipeline_id: int,
-        pattern: str,
+        group: str,
         after: int,
         look_at: int,
         most: int,
@@ -125,7 +131,7 @@ class OverviewLedger(PostgresBase):
         rows = self._glance(
             glances.FAILURES,
             pipeline_id=pipeline_id,
-            pattern=pattern,
+            group=group,
             after=after,
             look_at=look_at,
             most=most,

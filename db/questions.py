@@ -84,6 +84,9 @@ PERMISSION = Prepared(
     """,
 )
 
+#: The digests of tokens, by the hash of each.
+KEYS = text("SELECT digest FROM porch.token WHERE sha256(digest) = ANY (CAST(:names AS bytea[]))")
+
 #: A pipeline with its versions, in the order in which they were added.
 PIPELINE = text(
     """

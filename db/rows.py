@@ -24,8 +24,8 @@ def pipeline_of(row: Row[Any]) -> Pipeline:
     )
 
 
-def task_of(row: Row[Any], pipeline: str) -> Task:
-    """A Task of ``pipeline`` from a row of porch.task."""
+def task_of(row: Row[Any], pipeline: str, lease: int | None = None) -> Task:
+    """A Task of ``pipeline`` from a row of porch.task; ``lease``: what its claim is good for."""
     return Task(
         row.task_id,
         pipeline,
@@ -40,6 +40,7 @@ def task_of(row: Row[Any], pipeline: str) -> Task:
         row.lease_until,
         row.job_id,
         row.retry_at,
+        lease,
     )
 
 

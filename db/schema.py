@@ -101,6 +101,9 @@ token = Table(
     CheckConstraint("octet_length(digest) = 32", name="token_digest_check"),
 )
 
+# How a token is called where it is only proved: see coordinator/proofs.py.
+Index("token_name", func.sha256(token.c.digest), unique=True)
+
 admin_event = Table(
     "admin_event",
     metadata,

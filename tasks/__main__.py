@@ -15,6 +15,7 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
 import tasks.control
+import tasks.overview
 import tasks.sign_of_life
 import tasks.tracing
 import tasks.verbs  # noqa: F401
@@ -25,5 +26,6 @@ from tasks.app import app
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
-    metrics.begin(sys.argv[1])
+    part = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    metrics.begin(part)
     app.start(sys.argv[1:])

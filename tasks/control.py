@@ -1,4 +1,5 @@
-"""What a worker answers to ``porch-server doctor``, beside its work, from its main process."""
+"""What a worker's main process answers, beside its work: to ``porch-server doctor``, and to whoever
+asks what it has in hand."""
 
 from __future__ import annotations
 

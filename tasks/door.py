@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from tenacity import (
 from config.wiring import coordinator, counting
 from coordinator.errors import InternalError, LedgerAway, PorchError
 from coordinator.operations import Fact, Operation, begin
+from coordinator.proofs import Proof
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 from tasks.app import PATIENCE
@@ -33,11 +34,14 @@ logger = logging.getLogger("porch")
 DATABASE_AWAY = "DATABASE_AWAY"
 
 R = TypeVar("R", bound=Request)
+T = TypeVar("T")
 
 #: What a verb answers: the data of the reply, and what logs and Flower tell of it.
 Answer = tuple[dict[str, Any], Mapping[str, Fact]]
 #: What is asked, by whom.
 Asked = Sequence[tuple[Caller, R]]
+#: The same, while it is not known whose the token is.
+Proved = tuple[Caller, R, Proof | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,10 @@ class Verb(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A request as it came: its id, the token that came with it, its text, and its traceparent."""
+    """A request as it came: its id, the proof that came with it, its text, and its traceparent."""
 
     request_id: str
-    secret: object
+    proof: object
     text: object
     traceparent: object = None
 
@@ -85,14 +89,16 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     for operation, request, answered in zip(operations, requests, answers, strict=True):
         _log(operation, request, answered, len(sent), took)
     return [
-        refusal(one) if isinstance(one, PorchError) else Reply({"ok": one[0]}, sentence(one[1]))
-        for one in answers
+        refusal(one, operation.pipeline)
+        if isinstance(one, PorchError)
+        else Reply({"ok": one[0]}, sentence(_without_pipeline(one[1])), operation.pipeline)
+        for operation, one in zip(operations, answers, strict=True)
     ]
 
 
 def _log(
     operation: Operation,
-    request: tuple[Caller, Request] | PorchError,
+    request: tuple[Caller, Request, Proof | None] | PorchError,
     answered: Answer | PorchError,
     batch: int,
     took: float,
@@ -111,28 +117,46 @@ def _log(
     operation.log(level, took)
 
 
-def _parsed(operation: Operation, sent: Sent, shape: type[R]) -> tuple[Caller, R] | PorchError:
+def _parsed(operation: Operation, sent: Sent, shape: type[R]) -> Proved[R] | PorchError:
     try:
         request: R = parse(sent.text, shape)
     except PorchError as error:
         counting().turn_away(error)
         return error
-    secret = sent.secret if isinstance(sent.secret, str) else None
+    proof = None
+    # In its place, until it is opened: nobody's token.
+    secret = "no proof" if isinstance(sent.proof, str) else None
+    if isinstance(sent.proof, str) and isinstance(sent.text, str):
+        proof = Proof.of(sent.proof, operation.verb, sent.request_id, sent.text)
     caller = Caller(secret, UUID(sent.request_id), request.host, operation.traceparent)
-    return caller, request
+    return caller, request, proof
 
 
-def _answers(task: Task, asked: Asked[R], verb: Verb[R]) -> Sequence[Answer | PorchError]:
-    ids = [str(caller.request_id) for caller, _ in asked]
+def _without_pipeline(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
+    return {name: fact for name, fact in facts.items() if name != "pipeline"}
+
+
+def _answers(task: Task, sent: Sequence[Proved[R]], verb: Verb[R]) -> Sequence[Answer | PorchError]:
+    ids = [str(caller.request_id) for caller, _, _ in sent]
+
+    def carry_out() -> Sequence[Answer | PorchError]:
+        porch = coordinator()
+        tokens = porch.proofs.open([proof for _, _, proof in sent])
+        asked = [
+            (caller if proof is None else replace(caller, secret=token), request)
+            for (caller, request, proof), token in zip(sent, tokens, strict=True)
+        ]
+        return verb.carry_out(porch, asked)
+
     try:
-        return _patiently(task, ids, lambda: verb.carry_out(coordinator(), asked))
+        return _patiently(task, ids, carry_out)
     except LedgerAway:
         raise
     except PorchError as error:
-        return [error for _ in asked]
+        return [error for _ in sent]
     except Exception:
-        if len(asked) > 1:  # whose fault it is shows when each is alone
-            return [answered for one in asked for answered in _answers(task, [one], verb)]
+        if len(sent) > 1:  # whose fault it is shows when each is alone
+            return [answered for one in sent for answered in _answers(task, [one], verb)]
         logger.exception("%s failed: a defect of porch", *ids)
         return [_defect(request_id) for request_id in ids]
 
@@ -146,9 +170,7 @@ def _defect(request_id: str) -> InternalError:
     return defect
 
 
-def _patiently(
-    task: Task, ids: Sequence[str], call: Callable[[], Sequence[Answer | PorchError]]
-) -> Sequence[Answer | PorchError]:
+def _patiently(task: Task, ids: Sequence[str], call: Callable[[], T]) -> T:
     """Try until PostgreSQL answers, for PATIENCE seconds; the clients are told why they wait."""
 
     def tell(state: RetryCallState) -> None:

@@ -18,6 +18,7 @@ from config.wiring import QUEUES, counting
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.operations import Operation
 from coordinator.tracing import well_formed
+from tasks.telling import Telling
 from tasks.together import TOGETHER, Gatherer, has_come_again
 from tasks.wire import MOST_CHARACTERS, refusal
 
@@ -42,10 +43,14 @@ _UNWANTED_HEADERS = (
 _LONGEST_ID = 255
 #: Characters of one header. They are shown in logs and in Flower.
 _LONGEST_HEADER = 20_000
+#: What porch's clients tell of a request, and how much of it is shown. Others may leave it to
+#: Celery, which shows what was sent.
+_SENTENCE = "pipeline="
+_LONGEST_SENTENCE = 300
 _CURE = "use porch_client, of about the same age as the coordinator"
 
 
-class Consumer(consumer.Consumer):
+class Consumer(Telling, consumer.Consumer):
     """Celery's consumer of messages, behind the guard."""
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
@@ -64,6 +69,7 @@ class Consumer(consumer.Consumer):
                 self._answer(message, error)
                 message.ack_log_error(logger, self.connection_errors)
                 return None
+            show_no_more_than_a_sentence(message.headers)
             return None if gatherer.takes(message) else accept(message)
 
         return on_message
@@ -105,6 +111,15 @@ def refuse_unwanted(message: Any, known: Container[str]) -> None:
     _refuse_unwanted_headers(headers)
     _refuse_another_way_back(message)
     _refuse_unwanted_body(message)
+
+
+def show_no_more_than_a_sentence(headers: dict[str, Any]) -> None:
+    """Keep from Flower, from ``celery inspect`` and from logs what is no client's own sentence."""
+    said = headers.get("argsrepr")
+    if not (isinstance(said, str) and said.startswith(_SENTENCE)):
+        said = "-"
+    headers["argsrepr"] = said[:_LONGEST_SENTENCE]
+    headers["kwargsrepr"] = ""
 
 
 def _refuse_unwanted_headers(headers: Mapping[str, Any]) -> None:

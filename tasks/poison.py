@@ -53,6 +53,11 @@ def known() -> list[Deadly]:
 class Request(request.Request):
     """Celery's request in the worker's main process."""
 
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What ``celery inspect`` and Flower show: its sentence, never what it holds."""
+        shown: dict[str, Any] = super().info(safe=True)
+        return shown
+
     def on_failure(
         self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False
     ) -> Any:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -22,9 +23,12 @@ TOGETHER = "porch.together"
 
 #: The verbs that have something to gain.
 _VERBS = ("porch.submit", "porch.claim")
-#: Messages of one batch, and bytes of each: a large one is a batch by itself.
+#: Messages of one batch, and bytes of each: a larger one may hold hundreds of definitions, and is a
+#: batch by itself, lest a hundred of them become one transaction that everybody waits for.
 _MOST = 100
-_LONGEST = 16 * 1024
+_LONGEST = 2 * 1024
+#: Different answers that Flower shows of a batch.
+_SHOWN = 5
 
 Accept = Callable[[Any], Any]
 Errors = tuple[type[Exception], ...]
@@ -130,7 +134,7 @@ class Several(Alone):
         requests = [
             [
                 m.headers["id"],
-                m.headers.get("porch_token"),
+                m.headers.get("porch_proof"),
                 m.payload[0][0],
                 m.headers.get("traceparent"),
             ]
@@ -143,3 +147,15 @@ class Several(Alone):
     def reject_log_error(self, *args: Any, **options: Any) -> None:
         """Put them back, whatever the reason: it is not known whose fault it was."""
         super().reject_log_error(*args, **{**options, "requeue": True})
+
+
+class Told:
+    """What Flower shows of several answers: how many said what, the most frequent first."""
+
+    def __init__(self, answers: Iterable[object]) -> None:
+        self._said = Counter(map(repr, answers)).most_common()
+
+    def __repr__(self) -> str:
+        said = [f"{n} x {what}" for what, n in self._said[:_SHOWN]]
+        more = sum(n for _, n in self._said[_SHOWN:])
+        return "; ".join([*said, f"and {more} more"] if more else said)

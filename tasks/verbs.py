@@ -14,13 +14,14 @@ from coordinator.arrivals import Handed, Registered
 from coordinator.errors import PorchError
 from coordinator.model import Standing
 from coordinator.operations import Fact
+from coordinator.proofs import unsealed
 from coordinator.requests import Caller, Claiming, Name, Policy, Rotation, Search, Submission
 from coordinator.service import Coordinator
 from tasks import wire
 from tasks.app import app
 from tasks.door import Answer, Asked, Sent, Verb, answer
 from tasks.results import store_all
-from tasks.together import TOGETHER
+from tasks.together import TOGETHER, Told
 
 R = TypeVar("R", bound=wire.Request)
 Single = Callable[[Coordinator, Caller, R], Answer]
@@ -56,7 +57,7 @@ def crowd(name: str, shape: type[R]) -> Callable[[Crowd[R]], Task]:
 def _registered(verb: Verb[R]) -> Task:
     def run(task: Task, text: object) -> wire.Reply:
         headers = task.request
-        sent = Sent(headers.id, headers.get("porch_token"), text, headers.get("traceparent"))
+        sent = Sent(headers.id, headers.get("porch_proof"), text, headers.get("traceparent"))
         return answer(task, [sent], verb)[0]
 
     return app.task(run, bind=True, name=verb.name, typing=False)
@@ -64,11 +65,12 @@ def _registered(verb: Verb[R]) -> Task:
 
 # A child that is killed for taking too long gives back what it had: see ``together``.
 @app.task(bind=True, name=TOGETHER, ignore_result=True, acks_on_failure_or_timeout=False)
-def together(task: Task, name: str, requests: Sequence[tuple[str, object, object, object]]) -> None:
+def together(task: Task, name: str, requests: Sequence[tuple[str, object, object, object]]) -> Told:
     """Answer several requests of one verb, which the worker has gathered."""
     replies = answer(task, [Sent(*request) for request in requests], _CROWD[name])
     ids = [request_id for request_id, *_ in requests]
     store_all(app.backend, list(zip(ids, replies, strict=True)))
+    return Told(replies)
 
 
 # Work ---------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def issue_token(porch: Coordinator, caller: Caller, asked: wire.IssueTokenReques
     """Register a token."""
     token = porch.add_token(
         caller,
-        bytes.fromhex(asked.digest),
+        _digest(caller, asked.digest),
         pipeline=asked.pipeline,
         description=asked.description,
         lifetime=asked.expires,
@@ -253,7 +255,7 @@ def tokens(porch: Coordinator, caller: Caller, asked: wire.TokensRequest) -> Ans
 @door("rotate_token", wire.RotateTokenRequest)
 def rotate_token(porch: Coordinator, caller: Caller, asked: wire.RotateTokenRequest) -> Answer:
     """Put a new token in the place of one."""
-    digest = bytes.fromhex(asked.digest)
+    digest = _digest(caller, asked.digest)
     rotation = Rotation(asked.token_id, digest, asked.overlap, asked.expires)
     new, old = porch.rotate_token(caller, rotation)
     return (
@@ -293,6 +295,11 @@ def _search(asked: wire.CountRequest) -> Search:
         asked.message,
         asked.stale,
     )
+
+
+def _digest(caller: Caller, sealed: str) -> bytes:
+    """The digest of the token that is to be; whoever sends no token of theirs is refused later."""
+    return unsealed(caller.secret or "", caller.request_id, bytes.fromhex(sealed))
 
 
 def _submitted(registered: Registered) -> Answer:

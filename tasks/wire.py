@@ -2,7 +2,8 @@
 
 A request is the single argument of a Celery task ``porch.<verb>``: the text of a JSON object with
 ``wire: 1`` and the fields below. The Celery task id is the request_id: a request that is sent again
-has the same. The token is in the message header ``porch_token``, never in the text.
+has the same. The token itself is in no message: the header ``porch_proof`` proves it for this one
+request, see ``coordinator.proofs``.
 
 The answer is the result of the Celery task: the text of ``{"ok": ...}`` or of
 ``{"error": {"code", "message", "cure"}}``.
@@ -19,7 +20,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
 from coordinator.sent import (
@@ -36,7 +37,7 @@ from coordinator.status import Status
 
 WIRE = 1
 
-#: SHA-256 of a secret.
+#: SHA-256 of a secret, sealed by the administrator: see ``coordinator.proofs.unsealed``.
 SentDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 #: Characters of one request. A client sends about a thousand definitions or 1 MiB at once.
@@ -140,6 +141,28 @@ class PipelinesRequest(Request):
     """porch.pipelines: all, or the one named by ``pipeline``."""
 
 
+class FailureGroupsRequest(Request):
+    """porch.failure_groups: the ``most`` largest."""
+
+    most: int = 20
+
+
+class FailuresRequest(Request):
+    """porch.failures: tasks of the group of that name which failed by ``until``; ``after`` is the
+    ``next`` of the page before."""
+
+    group: SentText
+    until: AwareDatetime | None = None
+    after: SentRowId = 0
+    limit: int = 1_000
+
+
+class StatsRequest(Request):
+    """porch.stats: what happened in the last ``hours``, and how long runs take."""
+
+    hours: int = 24
+
+
 class RegisterPipelineRequest(Request):
     """porch.register_pipeline."""
 
@@ -171,7 +194,7 @@ class SweepRequest(Request):
 
 
 class IssueTokenRequest(Request):
-    """porch.issue_token: ``digest`` is the SHA-256 of the secret, in hexadecimal digits.
+    """porch.issue_token: ``digest`` is the sealed SHA-256 of the secret, in hexadecimal digits.
 
     The client makes the secret and keeps it; it never travels before it is used.
     """
@@ -244,15 +267,16 @@ def parse(text: object, shape: type[Request]) -> Any:
 class Reply:
     """An answer: JSON on the wire, one sentence in logs and in Flower."""
 
-    def __init__(self, answer: dict[str, Any], sentence: str) -> None:
+    def __init__(self, answer: dict[str, Any], sentence: str, pipeline: str | None = None) -> None:
         self.answer = answer
         self.sentence = sentence
+        self.pipeline = pipeline
 
     def __json__(self) -> str:
         return json.dumps(self.answer, separators=(",", ":"))
 
     def __repr__(self) -> str:
-        return self.sentence
+        return f"pipeline={self.pipeline or '-'} {self.sentence}".rstrip()
 
 
 def sentence(facts: Mapping[str, object]) -> str:
@@ -260,6 +284,6 @@ def sentence(facts: Mapping[str, object]) -> str:
     return " ".join(f"{name}={fact}" for name, fact in facts.items())
 
 
-def refusal(error: PorchError) -> Reply:
+def refusal(error: PorchError, pipeline: str | None = None) -> Reply:
     """The answer that says no."""
-    return Reply({"error": error.as_wire()}, f"refused: {error.code}")
+    return Reply({"error": error.as_wire()}, f"refused: {error.code}", pipeline)

@@ -7,6 +7,8 @@ import json
 from typing import Any
 from uuid import uuid4
 
+from porch_client.proof import proof
+
 QUEUE = "porch.query"
 
 
@@ -44,7 +46,7 @@ def envelope(
             "eta": None,
             "expires": None,
             "ignore_result": False,
-            **({"porch_token": token} if token else {}),
+            **({"porch_proof": proof(token, task, request_id, _text(args))} if token else {}),
             **headers,
         },
         "properties": {
@@ -57,6 +59,10 @@ def envelope(
             "delivery_tag": str(uuid4()),
         },
     }
+
+
+def _text(args: tuple[Any, ...]) -> str:
+    return args[0] if args and isinstance(args[0], str) else ""
 
 
 def without(message: dict[str, Any], *path: str) -> dict[str, Any]:

@@ -118,7 +118,13 @@ class House:
         self.process = subprocess.Popen(
             [str(BIN / "porch-server"), "up", "--json"],
             env=environment(
-                {"PORCH_STATE_DIR": str(state_dir), "PORCH_GATEWAY_PORT": "0", **(env or {})}
+                {
+                    "PORCH_STATE_DIR": str(state_dir),
+                    "PORCH_GATEWAY_PORT": "0",
+                    "PORCH_FLOWER": "false",
+                    "PORCH_FLOWER_PORT": "0",
+                    **(env or {}),
+                }
             ),
             cwd=cwd,
             stdout=subprocess.PIPE,

@@ -150,6 +150,7 @@ def start(state_dir: Path) -> tuple[subprocess.Popen[str], dict[str, Any]]:
             "PORCH_BROKER_URL": BROKER,
             "PORCH_STATE_DIR": str(state_dir),
             "PORCH_GATEWAY_PORT": "0",
+            "PORCH_FLOWER": "false",
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -21,8 +21,6 @@ from config.settings import Settings
 
 logger = logging.getLogger("porch")
 
-_CURE = "set PORCH_METRICS_HOST and PORCH_METRICS_PORT; port 0 is any that is free"
-
 
 class Exposition:
     """What was counted, by this process or by all that count together; and what is asked for."""
@@ -73,7 +71,7 @@ class Release(Collector):
 def check_port(settings: Settings) -> None:
     """Raises Misconfigured if nobody could listen where PORCH_METRICS_PORT says."""
     if settings.metrics_port is not None:
-        check_address(settings.metrics_host, settings.metrics_port, "/metrics", _CURE)
+        check_address(settings.metrics_host, settings.metrics_port, "/metrics", "PORCH_METRICS")
 
 
 def serve_beside(settings: Settings, exposition: Exposition) -> None:

@@ -36,7 +36,7 @@ def newcomer(
     """What a shell says to all blocks, one after the other, in an empty directory."""
     needs("curl")
     here = scratch("newcomer")
-    with House(here / "porch-state") as house:
+    with House(here / "porch-state", {"PORCH_FLOWER": "true"}) as house:
         script = here / "typed.sh"
         script.write_text(
             "set -eu\n"

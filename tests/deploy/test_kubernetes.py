@@ -68,7 +68,11 @@ def test_a_pod_has_the_secrets_that_its_settings_name(name: str, folder: Path) -
     settings = {one["name"]: one["value"] for one in container["env"]}
     refuse_unknown(settings)
     given = set(secrets_of(PODS[name]))
-    files = {Path(value).name for key, value in settings.items() if key.endswith("_URL_FILE")}
+    files = {
+        Path(value).name
+        for key, value in settings.items()
+        if key.endswith("_FILE") and key != "PORCH_READY_FILE"
+    }
     assert files <= given
     assert given <= {path.name for path in (folder / "secrets").iterdir()}
 

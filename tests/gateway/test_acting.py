@@ -19,13 +19,15 @@ from tests.factories import caller, definitions, pipeline, submit
 class Busy(Coordinator):
     """Between a look at a group and the re-run of it, somebody else takes its first task on."""
 
-    def failures(self, caller: Caller, *names: str, **options: Any) -> list[Task]:
-        found = super().failures(caller, *names, **options)
+    def failures(
+        self, caller: Caller, *names: str, **options: Any
+    ) -> tuple[list[Task], int | None]:
+        found, more = super().failures(caller, *names, **options)
         for task in found[:1]:
             seen = Seen(task.status, task.attempt)
             self.rerun(_again(caller), [Decision(Name(task.task_input_id), seen)])
             self.claim(_again(caller), 1)
-        return found
+        return found, more
 
 
 def _again(who: Caller) -> Caller:

@@ -32,7 +32,7 @@ def test_a_broker_that_cannot_be_told_does_not_end_the_patience_with_postgresql(
 
 _ONE_DEFECT = """
 from uuid import uuid4
-from coordinator.errors import LedgerAway
+from coordinator.service import Coordinator
 from tasks import door
 from tasks.wire import CountRequest
 
@@ -42,7 +42,7 @@ def carry_out(porch, asked):
         raise ZeroDivisionError("a defect")
     return [({"n": request.pipeline}, {"done": 1}) for _, request in asked]
 
-door.coordinator = lambda: None
+door.coordinator = lambda: Coordinator(None)
 tried = []
 sent = [
     door.Sent(str(uuid4()), None, '{"wire":1,"pipeline":"%s"}' % name)

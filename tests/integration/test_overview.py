@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -474,6 +475,11 @@ class TestRunTimes:
         assert (times.runs, times.mean) == (1, pytest.approx(100))
 
 
+def named(pattern: str) -> str:
+    """The name of the group of failures with this pattern."""
+    return sha256(pattern.encode()).hexdigest()[:16]
+
+
 class TestFailuresThatAreAlike:
     @pytest.mark.parametrize(
         ("messages", "pattern"),
@@ -506,6 +512,18 @@ class TestFailuresThatAreAlike:
                 ["cannot read '/seq/7/a.bam'", "cannot read '/seq/8/b.bam'"],
                 "cannot read '/seq/#/#'",
             ),
+            (
+                [
+                    "Wed Nov 25 21:07:48 UTC 2026: gone since 2026-11-25T21:07:48.125Z",
+                    "Thu Dec  3 01:00:00 UTC 2026: gone since 2026-12-02T01:00:00Z",
+                ],
+                "# #:#:# UTC #: gone since #-#-#T#:#:#Z",
+            ),
+            (
+                ["[03/Mar/2026:10:00:00] no answer", "[25/Nov/2026:21:07:48] no answer"],
+                "[#:#:#:#] no answer",
+            ),
+            (["May fail 1", "May fail 2"], "May fail #"),
             (["either and/or both 1", "either and/or both 2"], "either and/or both #"),
             (["ok " * 100 + "1", "ok " * 100 + "x"], "ok " * 66 + "ok"),
             ([None, None], ""),
@@ -519,9 +537,11 @@ class TestFailuresThatAreAlike:
         failed = [fail(porch, secret, message) for message in messages]
         (group,) = porch.failure_groups(caller(boss))
         assert (group.pattern, group.tasks, group.pipeline) == (pattern, 2, name)
+        assert group.group == named(pattern)
         assert group.example == (messages[-1] or "")
         assert group.first < group.last
-        found = porch.failures(caller(boss), name, group.pattern)
+        found, more = porch.failures(caller(boss), name, group.group)
+        assert more is None
         assert [task.task_id for task in found] == [task.task_id for task in failed]
 
     def test_are_one_group_in_each_pipeline(self, porch: Coordinator, boss: str) -> None:
@@ -550,7 +570,8 @@ class TestFailuresThatAreAlike:
         fail(porch, secret, "second")
         say(porch, secret, task, S.DONE)  # too late: refused
         (group,) = porch.failure_groups(caller(boss))
-        assert (group.pattern, porch.failures(caller(boss), name, "first")) == ("second", [])
+        assert group.pattern == "second"
+        assert porch.failures(caller(boss), name, named("first")) == ([], None)
 
     def test_are_found_as_they_were_at_a_moment(self, porch: Coordinator, boss: str) -> None:
         name, secret = pipeline(porch)
@@ -558,9 +579,9 @@ class TestFailuresThatAreAlike:
         one, two = (fail(porch, secret, "exit 1") for _ in range(2))
         (group,) = porch.failure_groups(caller(boss))
         fail(porch, secret, "exit 1")
-        found = porch.failures(caller(boss), name, group.pattern, until=group.last)
+        found, _ = porch.failures(caller(boss), name, group.group, until=group.last)
         assert [task.task_id for task in found] == [one.task_id, two.task_id]
-        assert len(porch.failures(caller(boss), name, group.pattern)) == 3
+        assert len(porch.failures(caller(boss), name, group.group)[0]) == 3
 
     def test_that_run_again_are_no_failures(self, porch: Coordinator, boss: str) -> None:
         name, secret = pipeline(porch)
@@ -569,7 +590,7 @@ class TestFailuresThatAreAlike:
         with porch.ledger.engine.begin() as connection:  # type: ignore[attr-defined]
             connection.execute(text("UPDATE porch.task SET status = 'PENDING'"))
         assert porch.failure_groups(caller(boss)) == []
-        assert porch.failures(caller(boss), name, "exit #") == []
+        assert porch.failures(caller(boss), name, named("exit #")) == ([], None)
 
     def test_are_all_found_page_by_page(
         self, porch: Coordinator, boss: str, monkeypatch: pytest.MonkeyPatch
@@ -579,13 +600,30 @@ class TestFailuresThatAreAlike:
         submit(porch, secret, definitions(9))
         failed = [fail(porch, secret, f"exit {n}" if n % 3 else "odd") for n in range(9)]
         wanted = [task.task_id for n, task in enumerate(failed) if n % 3]
-        found: list[int] = []
-        while page := porch.failures(
-            caller(boss), name, "exit #", after=found[-1] if found else 0, limit=4
-        ):
-            assert len(page) <= 4
-            found += [task.task_id for task in page]
-        assert found == wanted
+        found: list[list[int]] = []
+        more: int | None = 0
+        while more is not None:
+            page, more = porch.failures(caller(boss), name, named("exit #"), after=more, limit=4)
+            found.append([task.task_id for task in page])
+        assert found == [wanted[:4], wanted[4:]]
+
+    def test_are_looked_for_in_pages_where_it_takes_long(
+        self, porch: Coordinator, boss: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("coordinator.overview.COMPARED", 2)
+        monkeypatch.setattr("coordinator.overview.COMPARING_SECONDS", -1.0)
+        name, secret = pipeline(porch)
+        submit(porch, secret, definitions(5))
+        failed = [fail(porch, secret, "odd" if n in (0, 4) else "exit 1") for n in range(5)]
+        pages, more = [], 0
+        while more is not None:
+            page, more = porch.failures(caller(boss), name, named("odd"), after=more)
+            pages.append([task.task_id for task in page])
+        assert pages == [[failed[0].task_id], [], [failed[4].task_id]]
+
+    def test_are_of_a_pipeline_that_is_named(self, porch: Coordinator, boss: str) -> None:
+        with pytest.raises(BadRequest, match="none is named"):
+            porch.failures(caller(boss), None, named("exit #"))
 
 
 class TestWhoMayLook:
@@ -617,7 +655,8 @@ class TestWhoMayLook:
             lambda: porch.page(caller(own), View(pipeline="b")),
             lambda: porch.throughput(caller(own), pipeline="b"),
             lambda: porch.failure_groups(caller(own), pipeline="b"),
-            lambda: porch.failures(caller(own), "b", ""),
+            lambda: porch.failures(caller(own), "b", named("")),
+            lambda: porch.run_times(caller(own), pipeline="b"),
         ):
             with pytest.raises(Forbidden):
                 verb()
@@ -630,7 +669,7 @@ class TestWhoMayLook:
             self.look(porch, None)
         opened = make_coordinator(database_url, open_reads=True)
         assert self.look(opened, None) == [{"a", "b"}] * 4
-        assert len(opened.failures(caller(None), "b", "")) == 1
+        assert len(opened.failures(caller(None), "b", named(""))[0]) == 1
         with pytest.raises(UnknownPipeline):
             opened.page(caller(None), View(pipeline="c"))
         opened.ledger.engine.dispose()  # type: ignore[attr-defined]

@@ -35,7 +35,7 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
     """One that runs all the time, for the tests that only look: its directory, its line."""
     path = tmp_path_factory.mktemp("up") / "state"
-    with _up(path, "--json") as process:
+    with _up(path, "--json", PORCH_FLOWER="true") as process:
         yield path, _line(process)
     remove_state_dir(path)
 
@@ -43,11 +43,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
 def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any]]) -> None:
     path, line = shared
     assert list(line) == [
-        *("database_url", "broker_url", "result_url", "gateway_url", "metrics_urls"),
+        *("database_url", "broker_url", "result_url", "gateway_url", "flower_url", "metrics_urls"),
         *("admin_token", "pids"),
     ]
     assert line["result_url"] == line["broker_url"]
-    ours = ["gateway", "worker.submit", "worker.claim", "beat", "relay"]
+    ours = ["gateway", "flower", "worker.submit", "worker.claim", "beat", "relay"]
     assert list(line["pids"]) == ["postgres", "valkey", *ours]
     assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
     assert _ask(line["database_url"], "SELECT count(*) FROM porch.token") == 1
@@ -74,6 +74,9 @@ def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) 
     assert f"PORCH_BROKER_URL={line['broker_url']}" in shown
     assert f"PORCH_RESULT_URL={line['result_url']}" in shown
     assert f"PORCH_TOKEN={line['admin_token']}" in shown
+    assert f"PORCH_FLOWER_URL={line['flower_url']}" in shown
+    password = (path / "flower" / "password").read_text().strip()
+    assert f"PORCH_FLOWER_PASSWORD={password}" in shown
 
 
 def test_every_file_is_the_owners_alone(shared: tuple[Path, dict[str, Any]]) -> None:
@@ -111,7 +114,7 @@ def test_a_server_that_is_killed_comes_back_with_its_data(state_dir: Path) -> No
 def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> None:
     outputs = []
     for _ in range(2):
-        with _up(state_dir) as process:
+        with _up(state_dir, PORCH_FLOWER="true") as process:
             _wait_for_text(process, "Ctrl-C stops everything.", outputs)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
@@ -122,6 +125,8 @@ def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> Non
     for output in outputs:
         assert kept["postgres_password"] not in output
         assert kept["valkey_password"] not in output
+        assert (state_dir / "flower" / "password").read_text().strip() not in output
+        assert f"(user porch, password in {state_dir / 'flower' / 'password'})" in output
         assert str(state_dir / "env.sh") in output
 
 
@@ -217,6 +222,8 @@ def _up(state_dir: Path, *arguments: str, **environment: str) -> Iterator[subpro
             **kept,
             "PORCH_STATE_DIR": str(state_dir),
             "PORCH_GATEWAY_PORT": "0",
+            "PORCH_FLOWER": "false",
+            "PORCH_FLOWER_PORT": "0",
             **environment,
         },
         preexec_fn=default_signals,  # noqa: PLW1509 (it starts no thread and takes no lock)
@@ -303,3 +310,25 @@ def _wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.02)
+
+
+def test_without_flower_all_else_runs(state_dir: Path, tmp_path: Path) -> None:
+    """Where the extra is not installed: here, where it is as good as hidden."""
+    hidden = tmp_path / "site"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(_NO_FLOWER)
+    with _up(state_dir, "--json", PORCH_FLOWER="true", PYTHONPATH=str(hidden)) as process:
+        line = _line(process)
+        assert line["flower_url"] is None
+        assert "flower" not in line["pids"]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.count("Flower") == 1
+    assert "no Flower: it is not installed (pip install 'porch-coordinator[flower]')" in said
+
+
+_NO_FLOWER = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "flower" else found(name, *more)
+"""

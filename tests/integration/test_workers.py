@@ -122,13 +122,31 @@ def test_a_bad_request_is_answered(
         (None, "missing_token"),
         ("short", "unknown_token"),
         ("0" * 32, "unknown_token"),
-        ("\0" * 32, "unknown_token"),
+        ("0" * 96, "unknown_token"),
+        ("\0" * 96, "unknown_token"),
         (7, "missing_token"),
         (["x"], "missing_token"),
     ],
 )
-def test_a_bad_token_is_answered(redis: Redis, token: Any, code: str) -> None:
-    assert error_of(redis, envelope(text(), porch_token=token)) == code
+def test_a_bad_proof_is_answered(redis: Redis, token: Any, code: str) -> None:
+    assert error_of(redis, envelope(text(), porch_proof=token)) == code
+
+
+def test_a_token_itself_opens_nothing(redis: Redis, member: tuple[str, str]) -> None:
+    assert error_of(redis, envelope(text(), porch_proof=member[1])) == "unknown_token"
+
+
+@pytest.mark.parametrize(
+    ("task", "argument"), [("porch.pipelines", text()), ("porch.count", text(version="1"))]
+)
+def test_a_proof_is_good_for_its_own_request_only(
+    redis: Redis, member: tuple[str, str], task: str, argument: str
+) -> None:
+    seen = envelope(text(), token=member[1])["headers"]
+    stolen = {"id": seen["id"], "porch_proof": seen["porch_proof"]}
+    assert error_of(redis, envelope(argument, task=task, **stolen)) == "unknown_token"
+    other = {"porch_proof": seen["porch_proof"]}
+    assert error_of(redis, envelope(text(), **other)) == "unknown_token"
 
 
 STEP = {"task": "porch.count", "args": ["x"], "kwargs": {}, "options": {}, "subtask_type": None}

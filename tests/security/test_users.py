@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
-from celery import Celery
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
 from tests.envelopes import envelope, text
+from tests.flower_pages import flower
 from tests.house import User, run, wait_until
 from tests.security.broker import USERS, GuardedBroker, GuardedHouse
 
@@ -80,26 +80,31 @@ def test_the_doctor_finds_everything_healthy(house: GuardedHouse, broker: Guarde
     assert done.returncode == 0
 
 
-def test_flower_asks_workers_and_hears_their_events(
-    house: GuardedHouse, broker: GuardedBroker, user: User
+def test_flower_asks_workers_hears_them_and_tells_them_to_be_silent_when_it_goes(
+    house: GuardedHouse, broker: GuardedBroker, user: User, scratch: Callable[[str], Path]
 ) -> None:
-    app = Celery(broker=broker.url("porch-flower"), set_as_current=False)
-    heard: list[str] = []
-    try:
-        assert len(app.control.ping(timeout=5.0, limit=2)) == 2
-        app.control.enable_events()
-        with app.connection_for_read() as connection:
-            receiver = app.events.Receiver(
-                connection, handlers={"*": lambda told: heard.append(told["type"])}
-            )
-            for _ in receiver.itercapture(limit=None, timeout=10, wakeup=True):
+    folder = scratch("flower")
+    with broker.as_user("porch-admin") as admin, admin.pubsub() as events:
+        with flower(broker.url("porch-flower"), folder) as (pages, process):
+
+            def told() -> bool:
                 user.client.count()
-                if "task-succeeded" in heard:
-                    break
-    finally:
-        app.control.disable_events()
-        app.close()
-    assert "task-succeeded" in heard
+                return bool(pages.tasks("porch.count"))
+
+            wait_until(told, 30.0, "workers tell Flower what they do")
+            worker = pages.tasks("porch.count")[0]["worker"]
+            assert "porch.query" in pages.ask(f"/worker/{worker}")[1]
+            assert pages.ask("/broker")[0] == 200
+        assert process.returncode == 0
+        events.psubscribe("/0.celeryev/task*")
+
+        def silent() -> bool:
+            while events.get_message(timeout=0.1):
+                """What was on its way."""
+            user.client.count()
+            return events.get_message(timeout=0.5) is None
+
+        wait_until(silent, 20.0, "nobody tells what nobody hears")
 
 
 def test_none_is_refused_what_it_needs(house: GuardedHouse, broker: GuardedBroker) -> None:

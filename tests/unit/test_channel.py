@@ -125,13 +125,13 @@ def answering(
 
 
 class TestAMessage:
-    def test_has_the_token_in_a_header_and_nowhere_else(
+    def test_proves_the_token_and_has_it_nowhere(
         self, open_channel: Callable[..., Channel], redis: Redis
     ) -> None:
         channel = open_channel()
         channel.send(request(channel))
         (message,) = waiting(redis)
-        assert message["headers"].pop("porch_token") == SECRET
+        assert len(message["headers"]["porch_proof"]) == 96
         assert SECRET not in json.dumps(message)
         assert SECRET not in json.dumps(body_of(message))
 
@@ -140,7 +140,7 @@ class TestAMessage:
     ) -> None:
         channel = open_channel(token=None)
         channel.send(request(channel))
-        assert "porch_token" not in waiting(redis)[0]["headers"]
+        assert "porch_proof" not in waiting(redis)[0]["headers"]
 
     def test_says_when_it_was_sent(
         self, open_channel: Callable[..., Channel], redis: Redis

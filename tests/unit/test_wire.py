@@ -66,6 +66,12 @@ def test_json_that_is_no_object_is_refused(sent: str) -> None:
         parse(sent, Request)
 
 
+@pytest.mark.parametrize("until", ["2026-11-25T16:04:00", "yesterday"])
+def test_a_time_of_no_zone_is_no_moment_of_a_failure(until: str) -> None:
+    with pytest.raises(BadRequest, match="until: "):
+        parse(text(group="0123456789abcdef", until=until), wire.FailuresRequest)
+
+
 @pytest.mark.parametrize("version", [None, 0, 2, "1", [1], {"a": 1}])
 def test_another_wire_version_is_refused(version: object) -> None:
     with pytest.raises(BadInput):
@@ -183,9 +189,9 @@ def test_a_refusal_does_not_repeat_what_was_sent_at_length(sent: dict[str, Any])
 
 
 def test_an_answer_is_json_on_the_wire_and_a_sentence_in_logs() -> None:
-    reply = Reply({"ok": {"tasks": [{"secret": 1}]}}, "n=1 claimed=1")
+    reply = Reply({"ok": {"tasks": [{"secret": 1}]}}, "n=1 claimed=1", "cardinal")
     assert json.loads(reply.__json__()) == {"ok": {"tasks": [{"secret": 1}]}}
-    assert repr(reply) == "n=1 claimed=1"
+    assert repr(reply) == "pipeline=cardinal n=1 claimed=1"
 
 
 def test_a_refusal_travels_as_data() -> None:

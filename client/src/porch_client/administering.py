@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from porch_client.looking import Looking
 from porch_client.model import AdminEvent, Pipeline, Token
+from porch_client.request_ids import new_request_id
 
 
 class Unchanged:
@@ -56,9 +59,9 @@ class Administering(Looking):
         """A new token and its secret (admin); no pipeline makes it an admin token.
 
         ``expires``: the seconds for which it is good, None for ever. The secret is made here, and
-        only its SHA-256 travels: nobody can ask for it again.
+        only its SHA-256 travels, sealed: nobody can ask for it again.
         """
-        secret, digest = _new_secret()
+        secret, request_id, digest = self._new_secret()
         body: dict[str, Any] = {
             "pipeline": pipeline,
             "digest": digest,
@@ -66,7 +69,7 @@ class Administering(Looking):
         }
         if expires is not None:  # a coordinator of before there was this refuses the word
             body["expires"] = expires
-        return self._tokens("issue_token", body)[0], secret
+        return self._tokens("issue_token", body, request_id)[0], secret
 
     def rotate_token(
         self, token_id: int, *, overlap: int = 7 * 86_400, expires: int | None = None
@@ -76,9 +79,9 @@ class Administering(Looking):
         The old one is good for ``overlap`` seconds yet, 60 at least; the new one for ``expires``
         seconds, or (None) for as long as the old one was meant to be.
         """
-        secret, digest = _new_secret()
+        secret, request_id, digest = self._new_secret()
         body = {"token_id": token_id, "digest": digest, "overlap": overlap, "expires": expires}
-        new, old = self._tokens("rotate_token", body)
+        new, old = self._tokens("rotate_token", body, request_id)
         return new, secret, old
 
     def tokens(self, *, pipeline: str | None = None) -> Sequence[Token]:
@@ -97,14 +100,14 @@ class Administering(Looking):
             yield from map(AdminEvent.from_wire, answer["events"])
             after = answer["next"]
 
-    def _tokens(self, verb: str, body: Mapping[str, Any]) -> Sequence[Token]:
-        return [Token.from_wire(sent) for sent in self._ask(verb, "porch.query", body)["tokens"]]
+    def _tokens(
+        self, verb: str, body: Mapping[str, Any], request_id: str | None = None
+    ) -> Sequence[Token]:
+        answer = self._ask(verb, "porch.query", body, request_id=request_id)
+        return [Token.from_wire(sent) for sent in answer["tokens"]]
 
-
-def _new_secret() -> tuple[str, str]:
-    """128 random bits, and their SHA-256, both in hexadecimal digits."""
-    import secrets  # noqa: PLC0415 (a command starts at once, and few need these)
-    from hashlib import sha256  # noqa: PLC0415
-
-    secret = secrets.token_hex(16)
-    return secret, sha256(secret.encode()).hexdigest()
+    def _new_secret(self) -> tuple[str, str, str]:
+        """128 random bits, the request that will make them a token, and their sealed SHA-256."""
+        secret, request_id = os.urandom(16).hex(), new_request_id()
+        digest = sha256(secret.encode()).digest()
+        return secret, request_id, self._channel.sealed(request_id, digest)

@@ -30,6 +30,7 @@ from porch_client.errors import (
 )
 from porch_client.link import Address
 from porch_client.over_redis import OverRedis
+from porch_client.proof import proof, sealed
 from porch_client.request_ids import new_request_id
 from porch_client.way import Message, NoAnswerOfOurs, NotYet, Way, WrongPassword
 
@@ -189,15 +190,22 @@ class Channel:
                     break
         raise self._diagnosis(pending)
 
+    def sealed(self, request_id: str, digest: bytes) -> str:
+        """The digest of a new token, as this administrator's request with that id may hold it."""
+        return sealed(self._token or "", request_id, digest)
+
+    # ----------------------------------------------------------------------------------------
+
     def _publish(self, pending: Pending) -> None:
+        name = f"porch.{pending.verb}"
         headers: dict[str, Any] = {"porch_sent": time.time()}
         if self._token:
-            headers["porch_token"] = self._token
+            headers["porch_proof"] = proof(self._token, name, pending.request_id, pending.text)
         if pending.span is not None:
             headers["traceparent"] = pending.span.traceparent
         self._open_way().publish(
             Message(
-                f"porch.{pending.verb}",
+                name,
                 pending.queue,
                 pending.request_id,
                 pending.text,

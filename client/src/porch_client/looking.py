@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from porch_client.asking import Asking
 from porch_client.errors import Unreachable
 from porch_client.model import Event, Pipeline, StatusMessage, Task
+
+if TYPE_CHECKING:
+    from porch_client.overview import FailureGroup, Stats
 
 _PAGE = 1_000
 #: Seconds without a word after which whoever watches looks all the same.
@@ -102,6 +105,39 @@ class Looking(Asking):
             after = page["next"]
             if not page["more"]:
                 self._channel.hear(page["signal"], _LOOK_AGAIN)
+
+    def failures(self, *, pipeline: str | None = None, most: int = 20) -> Sequence[FailureGroup]:
+        """FAILED tasks grouped by similar message, the largest group first, ``most`` of them.
+
+        Where thousands have failed, only the latest are grouped and counted.
+        """
+        from porch_client.overview import FailureGroup  # noqa: PLC0415 (only where it is asked for)
+
+        answer = self._ask("failure_groups", "porch.query", {"pipeline": pipeline, "most": most})
+        return [FailureGroup.from_wire(sent) for sent in answer["groups"]]
+
+    def failed_alike(
+        self, group: str, *, pipeline: str | None = None, until: str | None = None
+    ) -> Iterator[Task]:
+        """All tasks of a group of failures, by the name that ``failures`` tells, page by page.
+
+        ``until``: only what failed by then, as the ``last`` of the group (ISO 8601 with offset).
+        """
+        body = {"pipeline": pipeline, "group": group, "until": until, "limit": _PAGE}
+        after: int | None = 0
+        while after is not None:
+            page = self._ask("failures", "porch.query", {**body, "after": after})
+            yield from (Task.from_wire(sent) for sent in page["tasks"])
+            after = page["next"]
+
+    def stats(self, *, pipeline: str | None = None, hours: int = 24) -> Stats:
+        """What happened in the last ``hours``, and how long runs take; of one pipeline, or of all
+        that the token may see."""
+        from porch_client.overview import Stats  # noqa: PLC0415 (only where it is asked for)
+
+        return Stats.from_wire(
+            self._ask("stats", "porch.query", {"pipeline": pipeline, "hours": hours})
+        )
 
     def pipelines(self) -> Sequence[Pipeline]:
         """All pipelines, with their tasks counted."""

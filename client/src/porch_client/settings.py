@@ -35,6 +35,12 @@ _KNOWN = frozenset(
         "PORCH_METRICS_HOST",
         "PORCH_METRICS_PORT",
         "PORCH_METRICS_DISKS",
+        "PORCH_FLOWER",
+        "PORCH_FLOWER_HOST",
+        "PORCH_FLOWER_PORT",
+        "PORCH_FLOWER_PASSWORD",
+        "PORCH_FLOWER_PASSWORD_FILE",
+        "PORCH_FLOWER_URL",
         "PORCH_TASK",
     )
 )

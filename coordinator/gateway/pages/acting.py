@@ -67,16 +67,16 @@ def _of_one(
 def rerun_failures(porch: Coordinator, who: Caller, alike: Alike, reason: str | None) -> Said:
     """Re-run a whole group of failures, batch by batch; what fails only now waits to be seen."""
     answers: Answers = []
-    after, until = 0, time.monotonic() + _SECONDS
-    more = True
-    while more:
-        batch = porch.failures(who, alike.pipeline, alike.pattern, after=after, limit=_BATCH)
+    more: int | None = 0
+    time_is_up = time.monotonic() + _SECONDS
+    while more is not None:
+        batch, more = porch.failures(
+            who, alike.pipeline, alike.group, after=more, limit=_BATCH, until=alike.last
+        )
         if batch:
-            decisions = [_decision(task) for task in batch if task.updated_at <= alike.last]
+            decisions = [_decision(task) for task in batch]
             answers += porch.rerun(who, decisions, pipeline=alike.pipeline, reason=reason)
-            after = batch[-1].task_id
-        more = len(batch) == _BATCH
-        if time.monotonic() > until:
+        if answers and time.monotonic() > time_is_up:
             break
     porch.look_anew()
     if not answers:
@@ -85,7 +85,7 @@ def rerun_failures(porch: Coordinator, who: Caller, alike: Alike, reason: str | 
     said = told("rerun", *_counted(answers))
     return (
         replace(said, kind="mixed", text=f"{said.text} so far; the group has more")
-        if more
+        if more is not None
         else said
     )
 

@@ -66,26 +66,26 @@ class Alike:
     """A group of failures as it stood on a page, of which ``last`` was the latest."""
 
     pipeline: str
-    pattern: str
+    group: str
     last: datetime
 
     @classmethod
     def of(cls, group: FailureGroup) -> Alike:
         """The group that a page shows."""
-        return cls(group.pipeline, group.pattern, group.last)
+        return cls(group.pipeline, group.group, group.last)
 
     @classmethod
     def read(cls, given: str) -> Alike:
         """From the value of a form's field. Raises BadRequest."""
         try:
-            pipeline, pattern, last = json.loads(given)
-            alike = cls(pipeline, pattern, datetime.fromisoformat(last))
+            pipeline, group, last = json.loads(given)
+            alike = cls(pipeline, group, datetime.fromisoformat(last))
         except (ValueError, TypeError, RecursionError):
             alike = None
         if (
             alike is None
             or alike.last.tzinfo is None
-            or not all(isinstance(text, str) for text in (pipeline, pattern))
+            or not all(isinstance(text, str) for text in (pipeline, group))
         ):
             raise BadRequest("the form names a group in a way that no page writes", "load it again")
         return alike
@@ -93,7 +93,7 @@ class Alike:
     @property
     def value(self) -> str:
         """The value of a form's field; in ASCII, as browsers write line ends in their own way."""
-        return json.dumps([self.pipeline, self.pattern, self.last.isoformat()])
+        return json.dumps([self.pipeline, self.group, self.last.isoformat()])
 
 
 def verbs_for(status: Status) -> list[str]:

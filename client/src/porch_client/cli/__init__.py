@@ -47,6 +47,8 @@ _HOMES = {
     "cancel": "decide",
     "show": "look",
     "list": "look",
+    "failures": "diagnose",
+    "stats": "diagnose",
     "watch": "watch",
     "drain": "drain",
     "pipeline": "admin",

@@ -72,18 +72,37 @@ def _deciding(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @_deciding
 @click.option("--force", is_flag=True, help="Also tasks that are DONE; needs --reason.")
+@click.option("--alike", metavar="GROUP", help="All of a group that `porch failures` shows.")
+@click.option("--until", type=moment, help="With --alike: only what had failed by then.")
 @pass_door
-def rerun(door: Door, /, *, reason: str | None, force: bool, **given: Any) -> None:
+def rerun(
+    door: Door,
+    /,
+    *,
+    reason: str | None,
+    force: bool,
+    alike: str | None,
+    until: str | None,
+    **given: Any,
+) -> None:
     """Make FAILED or CANCELLED tasks PENDING again, unless they changed since you looked.
 
-    Name them, or say which: `porch rerun --status FAILED --message-like "No space left"`.
+    Name them, or say which: `porch rerun --status FAILED --message-like "No space left"`, or the
+    command that `porch failures` tells.
     """
     with door.porch() as porch:
 
         def verb(decisions: Sequence[Decision]) -> Sequence[Reported | NotReported]:
             return porch.rerun(decisions, pipeline=given["pipeline"], reason=reason, force=force)
 
-        _decide(porch, verb, "PENDING", **given)
+        if alike is None and until is None:
+            _decide(porch, verb, "PENDING", **given)
+            return
+        others = given.keys() - {"pipeline", "yes"}
+        if alike is None or any(given[name] not in (None, ()) for name in others):
+            raise click.UsageError("--alike says which: with it go --until and --pipeline only")
+        group = porch.failed_alike(alike, pipeline=given["pipeline"], until=until)
+        _all_of(group, verb, "FAILED -> PENDING", yes=given["yes"])
 
 
 @click.command()
@@ -125,8 +144,13 @@ def _decide(
     elif status is None or attempt is not None:
         raise click.UsageError("give the IDs of tasks, or --status and what else they must fit")
     else:
-        where = {**filters, "version": version, "pipeline": pipeline, "status": (status,)}
-        _by_filter(porch, verb, f"{status} -> {to}", where, yes=yes)
+        where: dict[str, Any] = {
+            **filters,
+            "version": version,
+            "pipeline": pipeline,
+            "status": (status,),
+        }
+        _all_of(porch.list(**where), verb, f"{status} -> {to}", yes=yes)
 
 
 def _by_name(
@@ -171,10 +195,10 @@ def _by_name(
     finish([*errors.values()])
 
 
-def _by_filter(porch: Porch, verb: Verb, change: str, where: dict[str, Any], *, yes: bool) -> None:
+def _all_of(found: Iterable[Task], verb: Verb, change: str, *, yes: bool) -> None:
     """Do `verb` to what matches now, as it is now: what changes in between is left alone."""
     first: deque[Task] = deque(maxlen=_SHOWN)
-    decisions = [*_matching(porch.list(**where), first)]
+    decisions = [*_matching(found, first)]
     if not decisions:
         say("  nothing matches")
         return
