@@ -202,7 +202,8 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
                 line = _line(process)
                 assert line["database_url"] == servers.database_url
                 assert line["broker_url"] == servers.broker_url
-                assert list(line["pids"]) == ["gateway", "worker.submit", "worker.claim", "beat"]
+                ours = ["gateway", "worker.submit", "worker.claim", "beat", "relay"]
+                assert list(line["pids"]) == ours
                 process.terminate()
                 assert process.wait(timeout=60) == 0
             assert _ask(servers.database_url, "SELECT 1") == 1
