@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 
@@ -16,6 +17,8 @@ from db.outlets import Outlet, Outlets
 _REDIS_AGAIN = 2.0
 _HOOK_AGAIN = 300.0
 _ENDS = (signal.SIGTERM, signal.SIGINT)
+#: On a host that is busy, the work comes before the news of it.
+_YIELDING = 10
 #: Seconds between two touches of PORCH_READY_FILE.
 _SIGN_OF_LIFE = 2.0
 #: Seconds to end in; what is under way then is passed on again at the next start.
@@ -24,6 +27,7 @@ _ENDING = 5.0
 
 def run(settings: Settings) -> None:
     """Pass status messages on until SIGTERM or SIGINT. Raises Misconfigured."""
+    os.nice(_YIELDING)
     database = settings.required("database_url")
     redis = client_of(settings.result_url or settings.required("broker_url"))
     hooks = read_webhooks(settings.webhooks_file)
