@@ -30,7 +30,7 @@ from coordinator.health import Check, Finding, Level
 
 #: Seconds that workers have to answer, and how often they are asked while nobody takes a queue.
 _ANSWER_SECONDS = 1.0
-_ROUNDS = 3
+_ROUNDS = 5
 
 #: Seconds that a message may wait or be in hand before somebody should look. Clients give up after
 #: as long; what a killed worker had in hand is given to another after 60 s.

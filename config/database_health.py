@@ -72,9 +72,9 @@ def examine_pipelines(engine: Engine) -> Check:
 def whose_token(engine: Engine) -> Callable[[bytes], Known | None]:
     """Names the owners of tokens, as long as PostgreSQL does."""
 
-    def known(digest: bytes) -> Known | None:
+    def known(name: bytes) -> Known | None:
         try:
-            row = within(_PATIENCE, lambda: vitals.owner(engine, digest))
+            row = within(_PATIENCE, lambda: vitals.owner(engine, name))
         except (PorchError, TimeoutError):
             return None
         return row and Known(row.token_id, row.pipeline, row.description)

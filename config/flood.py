@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from redis import Redis
 
 from coordinator.health import Finding, Level
+from coordinator.proofs import name_in
 
 ANCHOR = "one-pipeline-floods"
 
@@ -35,10 +35,10 @@ _PIPELINE = re.compile(r"pipeline=([!-~]{1,100})")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a message, as far as the message tells. ``digest``: of its token."""
+    """Who sent a message, as far as the message tells. ``token``: its name, see ``proofs``."""
 
     pipeline: str | None
-    digest: bytes | None
+    token: bytes | None
     host: str | None
 
 
@@ -51,7 +51,7 @@ class Known:
     description: str
 
 
-#: Whose token has this digest; None where nobody knows, or may ask.
+#: Whose token has this name; None where nobody knows, or may ask.
 Whose = Callable[[bytes], Known | None]
 
 
@@ -84,12 +84,10 @@ def sender_of(element: Any) -> Sender:
     headers = headers if isinstance(headers, Mapping) else {}
     named = _PIPELINE.search(str(headers.get("argsrepr", ""))[:200])
     pipeline = named[1] if named and named[1] != "-" else None
-    token = headers.get("porch_token")
-    digest = None
-    if isinstance(token, str):
-        digest = sha256(token.encode(errors="replace")).digest()
+    proof = headers.get("porch_proof")
+    token = name_in(proof) if isinstance(proof, str) else None
     host = str(headers.get("origin", "")).partition("@")[2]
-    return Sender(pipeline, digest, host[:100] if host.isprintable() and host else None)
+    return Sender(pipeline, token, host[:100] if host.isprintable() and host else None)
 
 
 def shares(found: Counter[Sender], whose: Whose) -> Parts:
@@ -99,9 +97,9 @@ def shares(found: Counter[Sender], whose: Whose) -> Parts:
     tokens: dict[str, Known | None] = {}
     asked: dict[bytes, Known | None] = {}
     for sender, number in found.most_common():
-        if sender.digest is not None and sender.digest not in asked:
-            asked[sender.digest] = whose(sender.digest) if len(asked) < FEW else None
-        known = asked.get(sender.digest) if sender.digest is not None else None
+        if sender.token is not None and sender.token not in asked:
+            asked[sender.token] = whose(sender.token) if len(asked) < FEW else None
+        known = asked.get(sender.token) if sender.token is not None else None
         name = (known and known.pipeline) or sender.pipeline
         name = name or (f"host {sender.host}" if sender.host else "somebody")
         counted[name] += number

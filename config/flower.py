@@ -19,12 +19,12 @@ from celery import Celery
 from flower.app import Flower
 from flower.options import options
 from flower.urls import settings as web_settings
-from kombu.entity import Queue
+from flower.views import BaseHandler
 from kombu.exceptions import OperationalError
 
 from config.flower_home import USER, FlowerHome
 from config.logs import configure_logging
-from config.ports import check_address
+from config.ports import check_address, free_port
 from config.settings import Settings
 from config.wiring import QUEUES
 
@@ -41,7 +41,8 @@ _COLUMNS = "name,result,args,state,received,runtime,worker,uuid"
 
 
 def serve(host: str, port: int, settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises Misconfigured."""
+    """Serve until SIGTERM or Ctrl-C; port 0 is any that is free. Raises Misconfigured."""
+    port = port or free_port()
     check_address(host, port, "Flower", "PORCH_FLOWER")
     os.umask(0o077)
     configure_logging(settings)
@@ -65,6 +66,8 @@ def serve(host: str, port: int, settings: Settings) -> None:
     }
     for name, value in chosen.items():
         setattr(options, name, value)
+    # Flower would show the queues of those workers only that had answered when it started.
+    BaseHandler.get_active_queue_names = lambda _: sorted(QUEUES)
     _run(Flower(capp=make_app(settings.required("broker_url")), options=options, **web_settings))
 
 
@@ -74,9 +77,6 @@ def make_app(broker_url: str) -> Celery:
     app = Celery("porch-flower", broker=broker_url, backend="disabled://", fixups=[])
     app.conf.update(
         accept_content=["json"],
-        # Counted also while no worker takes from them.
-        task_default_queue=QUEUES[0],
-        task_queues=[Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
         broker_connection_timeout=3,
         broker_transport_options={
             "priority_steps": [0],

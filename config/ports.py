@@ -69,8 +69,7 @@ def check_address(host: str, port: int, who: str, setting: str) -> None:
     except OSError as error:
         raise Misconfigured(
             f"{who} cannot listen on {host}, port {port}: {error.strerror}",
-            f"set {setting}_HOST and {setting}_PORT, or give --host and --port; for "
-            "`porch-server up`, port 0 is any that is free",
+            f"set {setting}_HOST and {setting}_PORT; port 0 is any that is free",
         ) from None
 
 

@@ -268,7 +268,7 @@ class Ledger(Protocol):
 
         Tasks that exist get the identity policy too; raises IdentityConflict, and changes nothing,
         where the policy ``pipeline`` would make one task of several. What a sweep does goes by the
-        policies of its own moment.
+        policies of its own moment. A request that comes again undoes nothing that was set since.
         """
         ...
 

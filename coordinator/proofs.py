@@ -41,16 +41,21 @@ class Proof:
     @classmethod
     def of(cls, sent: str, verb: str, request_id: str, text: str) -> Proof | None:
         """The proof in a message; None for what has not the form of one."""
-        if not _FORM.match(sent):
+        name = name_in(sent)
+        if name is None:
             return None
         request = sha256(f"{verb}\0{request_id}\0".encode())
         request.update(text.encode("utf-8", "surrogatepass"))
-        name, sealed = sent[:_NAME_DIGITS], sent[_NAME_DIGITS:]
-        return cls(bytes.fromhex(name), bytes.fromhex(sealed), request.digest())
+        return cls(name, bytes.fromhex(sent[_NAME_DIGITS:]), request.digest())
 
     def secret(self, digest: bytes) -> str:
         """The token; one that nobody has, where the proof is not of this digest and request."""
         return _xor(self.sealed, hmac.digest(digest, self.request, "sha256")[:16]).hex()
+
+
+def name_in(sent: str) -> bytes | None:
+    """The name of the token that a proof is of; None for what has not the form of one."""
+    return bytes.fromhex(sent[:_NAME_DIGITS]) if _FORM.match(sent) else None
 
 
 #: What no token can be.
@@ -74,10 +79,12 @@ class Opener:
 
     def open(self, proofs: Sequence[Proof | None]) -> list[str]:
         """What each proof proves; None, and what proves nothing, gives a token that nobody has."""
-        missing = {p.name for p in proofs if p is not None and p.name not in self._known}
+        names = {p.name for p in proofs if p is not None}
+        missing = names - self._known.keys()
         if missing:
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
+                missing = names
             self._known.update(self._ledger.keys(missing))
         return [self._open(proof) for proof in proofs]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects import postgresql
 
 from coordinator.model import Origin
@@ -51,6 +51,13 @@ def note(
         .on_conflict_do_nothing(constraint="admin_event_once_key")
     )
     connection.execute(adding)
+
+
+def is_noted(connection: Connection, action: AdminAction, origin: Origin) -> bool:
+    """Whether the same request has noted it before."""
+    e = schema.admin_event.c
+    noted = select(e.admin_event_id).where(e.request_id == origin.request_id, e.action == action)
+    return connection.execute(noted).first() is not None
 
 
 class AdminEventLedger(PostgresBase):

@@ -21,7 +21,7 @@ from coordinator.errors import (
 from coordinator.model import Origin, Permission, Pipeline, PipelineLoad
 from coordinator.status import Status
 from db import questions, schema
-from db.admin_events import note
+from db.admin_events import is_noted, note
 from db.rows import pipeline_of
 from db.tokens import TokenLedger
 
@@ -139,6 +139,9 @@ class AdministrationLedger(TokenLedger):
         try:
             with self._transaction(bounded=False) as connection:
                 before = connection.execute(LOCK_POLICY, target).one()
+                # What comes again must not undo what was set since.
+                if is_noted(connection, "set_policy", origin):
+                    return
                 if before.identity != wanted.identity:
                     connection.execute(LOCK_PIPELINE, target)
                     connection.execute(RESCOPE, {**target, "identity": wanted.identity})

@@ -39,7 +39,8 @@ _WHERE = text("SELECT setting FROM pg_settings WHERE name = 'data_directory'")
 _OWNER = text(
     """
     SELECT k.token_id, k.description, p.name AS pipeline
-    FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id) WHERE k.digest = :digest
+    FROM porch.token k LEFT JOIN porch.pipeline p USING (pipeline_id)
+    WHERE sha256(k.digest) = :name
     """
 )
 
@@ -109,12 +110,14 @@ def room(engine: Engine) -> tuple[str | None, str | None]:
     return None, where
 
 
-def owner(engine: Engine, digest: bytes) -> Row[Any] | None:
-    """``token_id``, ``pipeline`` and ``description`` of a token; None if there is none, or this
-    role may not ask. Raises LedgerAway."""
+def owner(engine: Engine, name: bytes) -> Row[Any] | None:
+    """``token_id``, ``pipeline`` and ``description`` of a token by its name, see ``proofs``.
+
+    None if there is none, or this role may not ask. Raises LedgerAway.
+    """
     try:
         with engine.connect() as connection:
-            return connection.execute(_OWNER, {"digest": digest}).one_or_none()
+            return connection.execute(_OWNER, {"name": name}).one_or_none()
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) == errorcodes.INSUFFICIENT_PRIVILEGE:
             return None

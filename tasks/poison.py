@@ -68,6 +68,7 @@ class Request(request.Request):
         # Of what was carried out together it is not known whose fault it was; it comes again alone.
         if isinstance(what, WorkerLostError | TimeLimitExceeded) and self.name != TOGETHER:
             deadly = _died(self)
+            # One that ran out of time is never given up: that may be PostgreSQL's fault.
             if isinstance(what, WorkerLostError) and deadly.deaths >= MOST_DEATHS:
                 return self._give_up(deadly)
         return super().on_failure(exc_info, send_failed_event, return_ok)

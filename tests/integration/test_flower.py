@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from config.server_home import remove_state_dir
 from config.wiring import QUEUES
 from tests.envelopes import envelope, text
 from tests.flower_pages import OPEN, Pages, flower, routes
-from tests.house import House, User, run, wait_until
+from tests.house import House, User, run, start, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +225,23 @@ def test_a_port_that_is_taken_is_told(pages: Pages, tmp_path: Path) -> None:
     done = run("porch-server", "flower", "--port", port, env=env)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"Flower cannot listen on 127.0.0.1, port {port}" in done.stderr
+
+
+def test_port_0_is_one_that_is_free_and_told(tmp_path: Path) -> None:
+    env = {
+        "PORCH_BROKER_URL": "redis://127.0.0.1:1/0",
+        "PORCH_STATE_DIR": str(tmp_path / "s"),
+        "PORCH_FLOWER_PORT": "0",
+    }
+    with start("porch-server", "flower", env=env) as started:
+        assert started.stderr is not None
+        try:
+            said = started.stderr.readline()
+        finally:
+            started.kill()
+    port = re.search(r"Flower listens on 127\.0\.0\.1, port (\d+)", said)
+    assert port is not None
+    assert int(port[1]) > 0
 
 
 @pytest.mark.parametrize("password", ["short", "with a space in", "naïve-password-of-mine"])

@@ -97,6 +97,17 @@ class TestPolicies:
         load = porch.set_policy(caller(boss), name, Policy(lease=None))
         assert (load.pipeline.lease, load.pipeline.max_attempts) == (None, 3)
 
+    def test_a_request_that_comes_again_undoes_nothing_that_was_set_since(
+        self, porch: Coordinator
+    ) -> None:
+        name, _ = pipeline(porch)
+        boss = admin(porch)
+        first = caller(boss)
+        porch.set_policy(first, name, Policy(lease=60))
+        porch.set_policy(caller(boss), name, Policy(lease=3_600))
+        load = porch.set_policy(first, name, Policy(lease=60))
+        assert load.pipeline.lease == 3_600
+
     @pytest.mark.parametrize("policy", [Policy(lease=0), Policy(max_attempts=2**31)])
     def test_a_bound_that_is_none_is_refused(self, porch: Coordinator, policy: Policy) -> None:
         name, _ = pipeline(porch)

@@ -438,6 +438,7 @@ class TestHowItEnds:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
+        monkeypatch.setenv("PORCH_TOKEN", "of another, and put back in the end")
         monkeypatch.setenv("PORCH_TOKEN_FILE", "of another")
         path = tmp_path / "token"
         path.write_text("porch_s3cret\n")

@@ -18,16 +18,30 @@ CRON = Known(12, "wild", "cron host")
 
 
 def by(pipeline: str | None, token: str | None = None, host: str | None = "h") -> Sender:
-    return Sender(pipeline, sha256(token.encode()).digest() if token else None, host)
+    return Sender(pipeline, name(token) if token else None, host)
+
+
+def name(token: str) -> bytes:
+    return sha256(sha256(token.encode()).digest()).digest()
+
+
+def proof(token: str) -> str:
+    return name(token).hex() + "0" * 32
 
 
 class TestASender:
     def test_is_named_by_what_the_message_says_of_itself(self) -> None:
-        headers = {"argsrepr": "pipeline=wild n=3", "porch_token": "secret", "origin": "7@node-1"}
+        headers = {
+            "argsrepr": "pipeline=wild n=3",
+            "porch_proof": proof("secret"),
+            "origin": "7@node-1",
+        }
         assert sender_of(json.dumps(envelope("x", **headers))) == by("wild", "secret", "node-1")
 
     def test_may_leave_the_pipeline_to_its_token(self) -> None:
-        message = envelope("x", argsrepr="pipeline=- n=3", porch_token="secret", origin="7@h")
+        message = envelope(
+            "x", argsrepr="pipeline=- n=3", porch_proof=proof("secret"), origin="7@h"
+        )
         assert sender_of(json.dumps(message)) == by(None, "secret")
 
     @pytest.mark.parametrize(
@@ -45,8 +59,7 @@ class TestASender:
 
 def test_a_pipeline_is_named_by_its_token_before_its_own_word() -> None:
     seen = Counter({by(None, "a"): 6, by("wild", "a", "other"): 3, by("calm", "b"): 1})
-    digest = sha256(b"a").digest()
-    parts = shares(seen, lambda asked: CRON if asked == digest else None)
+    parts = shares(seen, lambda asked: CRON if asked == name("a") else None)
     assert parts == [("wild", 0.9, CRON), ("calm", 0.1, None)]
 
 
