@@ -117,6 +117,20 @@ def beat() -> None:
     os.execv(argv[0], argv)  # noqa: S606
 
 
+@cli.command()
+def relay() -> None:
+    """Pass status messages on, in the foreground: to streams in Redis, and to webhooks.
+
+    `porch watch` works without it, and notices changes some seconds later. A second one on another
+    host does no harm, and goes on when the first is gone. See docs/feed.md.
+    """
+    from config.relay.run import run  # noqa: PLC0415 (the other commands start sooner without)
+
+    settings = Settings.from_environment()
+    configure_logging(settings)
+    run(settings)
+
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

@@ -14,6 +14,7 @@ from config.bounded import within
 from config.broker_health import Brokered, examine_broker, unusable
 from config.clocks import Reading, compared
 from config.database_health import Seen, examine_database, examine_pipelines, whose_token
+from config.feed_health import examine_feed
 from config.wiring import QUEUES
 from coordinator.health import Check, Finding, Health, Level
 from db.audit import audit
@@ -72,6 +73,7 @@ def _checks(
         yield Check("tasks", skipped="the migrations come first")
         return
     yield examine_pipelines(engine)
+    yield examine_feed(engine)
     if quick:
         return
     try:

@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     #: Paths, separated by commas, on disks whose room the gateway's metrics tell.
     metrics_disks: str = ""
+    #: About how many status messages the stream of each pipeline keeps; 0: there are no streams.
+    feed_length: int = Field(default=10_000, ge=0, le=10_000_000)
+    #: Who is told of changes by HTTP: see docs/feed.md.
+    webhooks_file: Path | None = None
     #: Whether `porch-server up` starts Flower.
     flower: bool = True
     #: Where Flower listens; for `up`, port 0 is any that is free.

@@ -30,6 +30,7 @@ from config.flower_home import USER, FlowerHome, is_installed
 from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
+from config.relay.webhooks import read_webhooks
 from config.server_home import server_home
 from config.settings import IN_FILES, Settings
 from config.signals import Stopped, StopSignals
@@ -42,6 +43,7 @@ from config.wiring import (
     flower_argv,
     gateway_argv,
     issue_admin_token,
+    relay_argv,
     worker_argv,
 )
 from db.migrate import upgrade
@@ -88,6 +90,7 @@ def up(settings: Settings, json_output: bool) -> None:
     ):
         try:
             _check_addresses(settings)
+            read_webhooks(settings.webhooks_file)  # rather than a relay that dies of them
             urls = _start_servers(settings, state, family)
             with stop.interrupting():
                 upgrade(urls.database)
@@ -98,6 +101,7 @@ def up(settings: Settings, json_output: bool) -> None:
                 started.append(_start_flower(urls, settings, state, family))
             _write_env_sh(urls, settings, state)
             _start_celery(urls, state, family)
+            _start_relay(urls, state, family)
             for child, health in started:
                 family.wait_until(child, partial(_answers, health), _READY_SECONDS)
             if json_output:
@@ -191,6 +195,26 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
         started.append((family.start(program), ready_file))
     for child, ready_file in started:
         worker_ready(family, child, ready_file)
+
+
+def _start_relay(urls: Urls, state: State, family: Family) -> None:
+    family.start(
+        Program(
+            name="relay",
+            argv=relay_argv(),
+            env={
+                **_environment(),
+                "PORCH_DATABASE_URL": urls.database,
+                "PORCH_BROKER_URL": urls.broker,
+                "PORCH_RESULT_URL": urls.result,
+            },
+            cwd=Path.cwd(),
+            log=state.log("relay"),
+            stage=_WORKER_STAGE,
+            stop_signal=signal.SIGTERM,
+            stop_seconds=_WORKER_STOP_SECONDS,
+        )
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -105,3 +105,8 @@ def flower_argv(host: str, port: int) -> list[str]:
     """The command that runs Flower."""
     command = (sys.executable, "-P", "-m", "config", "flower")
     return [*command, "--host", host, "--port", str(port)]
+
+
+def relay_argv() -> list[str]:
+    """The command that passes status messages on."""
+    return [sys.executable, "-P", "-m", "config", "relay"]

@@ -15,6 +15,7 @@ from typing import Protocol
 from uuid import UUID
 
 from coordinator.errors import AccessDenied
+from coordinator.messages import FeedPage, Wanted
 from coordinator.model import (
     Change,
     Claim,
@@ -164,6 +165,23 @@ class Ledger(Protocol):
 
     def count(self, wanted: TaskFilter) -> dict[str, int]:
         """How many tasks there are per status; statuses with none are left out."""
+        ...
+
+    # Feed -----------------------------------------------------------------------------------
+
+    def settled(self, seconds: float) -> int:
+        """An event_id up to which no event will be added any more; it never falls.
+
+        It is that of the newest event now if whoever is just committing is done within
+        ``seconds``.
+        """
+        ...
+
+    def feed(self, wanted: Wanted, after: int, upto: int, look_at: int, most: int) -> FeedPage:
+        """The first ``most`` changes that are wanted, beyond ``after`` and up to ``upto``, of the
+        next ``look_at`` events; in the order of their event_id, which is that of the changes of
+        each task. What was refused is none. ``upto`` is settled.
+        """
         ...
 
     # Overview -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from coordinator.errors import PorchError
 from coordinator.model import Swept
+from coordinator.operations import tell
 from coordinator.status import Status
 
 #: Requests whose refusal is remembered, so that it counts once.
@@ -53,7 +54,8 @@ class Observer:
             refusal.counted = True
 
     def turn_away(self, refusal: PorchError) -> None:
-        """A door refuses: counts, unless a verb has refused it."""
+        """A door refuses: told of the operation, and counted unless a verb has refused it."""
+        tell(outcome=refusal.code)
         if not refusal.counted:
             self.refused(refusal.code, 1)
             refusal.counted = True

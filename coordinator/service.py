@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coordinator.administration import Administration
 from coordinator.arrivals import Arrivals
+from coordinator.feed import Feed
 from coordinator.foresight import Foresight
 from coordinator.moving import Moving
 from coordinator.overview import Overview
@@ -12,7 +13,9 @@ from coordinator.tokens import Tokens
 from coordinator.work import Work
 
 
-class Coordinator(Arrivals, Work, Moving, Queries, Foresight, Administration, Tokens, Overview):
+class Coordinator(
+    Arrivals, Work, Moving, Queries, Feed, Foresight, Administration, Tokens, Overview
+):
     """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
 
     Every verb raises AccessDenied, NotFound and LedgerAway, besides what it says itself.

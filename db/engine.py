@@ -12,6 +12,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 #: (and not for the session) so that it holds through PgBouncer in transaction mode.
 STATEMENT_TIMEOUT_MS = 8_000
 LOCK_TIMEOUT_MS = 4_000
+#: Milliseconds after which a process that has stopped in the midst of a transaction loses it, and
+#: with it its locks: others wait for those, and the feed for what it may yet commit.
+IDLE_TIMEOUT_MS = 60_000
 
 #: Option of an engine whose statements touch a few rows each: no plan may read a whole table. Of a
 #: foreign key's check PostgreSQL makes the plan once for a session, and one that was made while the
@@ -22,6 +25,7 @@ BOUNDED = "porch_bounded"
 _BOUNDS = (
     f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; "
     f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+    f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; "
 )
 _PLANS = "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan; "
 #: Marks a connection whose transaction has had no statement yet.

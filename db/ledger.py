@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from db.administration import AdministrationLedger
 from db.arrivals import ArrivalsLedger
+from db.feed import FeedLedger
 from db.looking import LookingLedger
 from db.overview import OverviewLedger
 from db.sweeping import SweepingLedger
@@ -17,6 +18,7 @@ class PostgresLedger(
     TakingLedger,
     SweepingLedger,
     LookingLedger,
+    FeedLedger,
     OverviewLedger,
     AdministrationLedger,
 ):

@@ -47,9 +47,11 @@ GRANT INSERT (task_id, from_status, to_status, attempt, token_id, request_id, ho
     refused) ON porch.event TO porch_worker;
 GRANT INSERT (action, token_id, request_id, host, pipeline_id, subject_id, detail)
     ON porch.admin_event TO porch_worker;
+GRANT INSERT (name, event_id), UPDATE (event_id, moved_at, failing_since, said)
+    ON porch.feed_position TO porch_worker;
 
 GRANT SELECT ON porch.pipeline, porch.version, porch.task, porch.claim, porch.event,
-    porch.admin_event, porch.pruning, porch.migration TO porch_reader;
+    porch.admin_event, porch.feed_position, porch.pruning, porch.migration TO porch_reader;
 GRANT SELECT (token_id, pipeline_id, description, created_at, revoked_at, expires_at, used_at,
     replaced_by) ON porch.token TO porch_reader;
 """

@@ -280,6 +280,20 @@ event = Table(
     ),
 )
 
+feed_position = Table(
+    "feed_position",
+    metadata,
+    # Of an outlet: the streams in Redis, or a webhook.
+    Column("name", Text, nullable=False),
+    # Up to which it has told everything.
+    Column("event_id", BigInteger, nullable=False),
+    _now("moved_at"),
+    # Since when nobody takes what it tells, and what was said last.
+    Column("failing_since", DateTime(timezone=True)),
+    Column("said", Text),
+    PrimaryKeyConstraint("name", name="feed_position_pkey"),
+)
+
 # Fencing: an attempt of a task is claimed once.
 Index(
     "event_one_claim_per_attempt",

@@ -40,6 +40,7 @@ _PASSING = {
     errorcodes.SERIALIZATION_FAILURE,
     errorcodes.DEADLOCK_DETECTED,
     errorcodes.LOCK_NOT_AVAILABLE,
+    errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     errorcodes.READ_ONLY_SQL_TRANSACTION,  # a standby that is about to become the primary
 }
 

@@ -180,6 +180,23 @@ def count(porch: Coordinator, caller: Caller, asked: wire.CountRequest) -> Answe
     return {"counts": counts}, {"n": sum(counts.values())}
 
 
+@door("feed", wire.FeedRequest)
+def feed(porch: Coordinator, caller: Caller, asked: wire.FeedRequest) -> Answer:
+    """One page of status messages."""
+    page, signal = porch.feed(
+        caller,
+        pipeline=asked.pipeline,
+        task=asked.task,
+        version=asked.version,
+        statuses=asked.status,
+        after=asked.after,
+        limit=asked.limit,
+    )
+    messages = [message.as_wire() for message in page.messages]
+    data = {"messages": messages, "next": page.next, "more": page.more, "signal": signal}
+    return data, {"n": len(messages)}
+
+
 @door("pipelines", wire.PipelinesRequest)
 def pipelines(porch: Coordinator, caller: Caller, asked: wire.PipelinesRequest) -> Answer:
     """All pipelines or one."""

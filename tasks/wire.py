@@ -126,6 +126,17 @@ class ListRequest(CountRequest):
     limit: int = 1_000
 
 
+class FeedRequest(Request):
+    """porch.feed: changes after the event ``after`` (null: none, but where the feed ends now); the
+    next page begins after ``next``. ``signal``: a channel that says when to ask again."""
+
+    after: SentRowId | None = None
+    limit: int = 1_000
+    task: SentText | None = None
+    version: SentText | None = None
+    status: list[Status] = Field(default_factory=list)
+
+
 class PipelinesRequest(Request):
     """porch.pipelines: all, or the one named by ``pipeline``."""
 

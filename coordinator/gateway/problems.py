@@ -27,7 +27,7 @@ from coordinator.errors import (
 )
 from coordinator.gateway.headers import headers_of
 from coordinator.gateway.told import name_of_request
-from coordinator.operations import request_id, tell
+from coordinator.operations import request_id
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,6 @@ def detail(error: PorchError) -> JSONResponse:
 
 def on_porch_error(request: Request, error: PorchError) -> JSONResponse:
     """Reply to a refusal by a rule."""
-    tell(outcome=error.code)
     request.app.state.porch.observer.turn_away(error)
     if status_of(error) == 500:
         log_defect(error)
@@ -113,8 +112,7 @@ def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """Reply to a request that has not the shape that the path needs: where, and what is wrong."""
-    tell(outcome="bad_request")
-    request.app.state.porch.observer.refused(BadRequest.code, 1)
+    request.app.state.porch.observer.turn_away(BadRequest("the request has not the right shape"))
     # Without what was sent: it may be large, or hold what no JSON can.
     found = [
         {"loc": [_tellable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}

@@ -21,8 +21,8 @@ from tests.deploy.engine import ROOT, configuration, project
 
 ONCE = {"users", "migrate", "doctor", "client"}
 #: Who may talk to PostgreSQL, and who to the broker.
-WRITERS = {"migrate", "worker", "worker-submit", "gateway", "doctor"}
-QUEUERS = {"worker", "worker-submit", "beat", "flower", "doctor", "client"}
+WRITERS = {"migrate", "worker", "worker-submit", "relay", "gateway", "doctor"}
+QUEUERS = {"worker", "worker-submit", "beat", "relay", "flower", "doctor", "client"}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_what_the_issue_names_is_there(compose: dict[str, Any]) -> None:
     always = {name for name, service in services.items() if "profiles" not in service}
     assert always == {
         *("postgres", "users", "valkey", "migrate"),
-        *("worker-submit", "worker", "beat", "gateway", "flower"),
+        *("worker-submit", "worker", "beat", "relay", "gateway", "flower"),
     }
     assert {
         name for name, service in services.items() if service.get("profiles") == ["monitoring"]
@@ -196,6 +196,7 @@ class TestSecrets:
             for secret in service.get("secrets", []):
                 holders.setdefault(secret["source"], set()).add(name)
         assert holders.pop("database_url") == WRITERS
-        assert holders.pop("worker_broker_url") == {"worker", "worker-submit", "beat"}
+        workers = {"worker", "worker-submit", "beat", "relay"}
+        assert holders.pop("worker_broker_url") == workers
         assert all(len(services) == 1 for services in holders.values()), holders
         assert set(compose["secrets"]) == {*holders, "database_url", "worker_broker_url"}

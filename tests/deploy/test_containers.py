@@ -26,6 +26,7 @@ LASTING = [
     "worker-submit",
     "worker",
     "beat",
+    "relay",
     "gateway",
     "flower",
     "prometheus",

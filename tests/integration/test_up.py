@@ -47,7 +47,7 @@ def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any
         *("admin_token", "pids"),
     ]
     assert line["result_url"] == line["broker_url"]
-    ours = ["gateway", "flower", "worker.submit", "worker.claim", "beat"]
+    ours = ["gateway", "flower", "worker.submit", "worker.claim", "beat", "relay"]
     assert list(line["pids"]) == ["postgres", "valkey", *ours]
     assert all(psutil.pid_exists(pid) for pid in line["pids"].values())
     assert _ask(line["database_url"], "SELECT count(*) FROM porch.token") == 1
@@ -202,7 +202,8 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
                 line = _line(process)
                 assert line["database_url"] == servers.database_url
                 assert line["broker_url"] == servers.broker_url
-                assert list(line["pids"]) == ["gateway", "worker.submit", "worker.claim", "beat"]
+                ours = ["gateway", "worker.submit", "worker.claim", "beat", "relay"]
+                assert list(line["pids"]) == ours
                 process.terminate()
                 assert process.wait(timeout=60) == 0
             assert _ask(servers.database_url, "SELECT 1") == 1

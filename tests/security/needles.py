@@ -54,6 +54,7 @@ def keys_of(redis: Redis) -> bytes:
         b"hash": redis.hgetall,
         b"set": redis.smembers,
         b"zset": lambda key: redis.zrange(key, 0, -1),
+        b"stream": redis.xrange,
     }
     told: list[bytes] = []
     for key in redis.scan_iter():
@@ -67,10 +68,11 @@ def _flat(value: Any) -> Iterator[bytes]:
     if isinstance(value, bytes):
         yield value
     elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from (key, one)
+        for pair in value.items():
+            yield from _flat(pair)
     elif value is not None:
-        yield from value
+        for one in value:
+            yield from _flat(one)
 
 
 def files_below(folder: Path) -> Iterator[tuple[Path, bytes]]:

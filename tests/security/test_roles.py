@@ -29,6 +29,7 @@ from tests.integration.test_ledger_change import *  # noqa: F403
 from tests.integration.test_ledger_claim import *  # noqa: F403
 from tests.integration.test_ledger_crowd import *  # noqa: F403
 from tests.integration.test_ledger_submit import *  # noqa: F403
+from tests.integration.test_relay import TestStreams, member, outlets, redis  # noqa: F401
 
 LOGINS = {"porch_worker": "test_worker", "porch_reader": "test_reader"}
 EVERYBODY = {**LOGINS, "porch_archiver": "test_archiver"}

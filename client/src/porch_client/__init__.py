@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Registered,
         Reported,
         Spooled,
+        StatusMessage,
     )
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "Registered": "model",
     "Reported": "model",
     "Spooled": "model",
+    "StatusMessage": "model",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Registered",
     "Reported",
     "Spooled",
+    "StatusMessage",
 ]
 
 

@@ -147,6 +147,17 @@ class Channel:
         """The answer to a request that has not been sent yet: see ``wait``."""
         return self.wait(pending)
 
+    def hear(self, signal: str, seconds: float) -> None:
+        """Wait until the broker says that there is something new, for so many seconds at most.
+
+        It may return sooner. A broker that is away is met by the question that comes next.
+        """
+        try:
+            self._open_way().hear(signal, seconds)
+        except OSError:
+            self.close()
+            time.sleep(min(seconds, _LOOK))
+
     # ----------------------------------------------------------------------------------------
 
     def _wait(self, pending: Pending, unsent: float | None) -> dict[str, Any]:

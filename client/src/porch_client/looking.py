@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from porch_client.asking import Asking
-from porch_client.model import Event, Pipeline, Task
+from porch_client.errors import Unreachable
+from porch_client.model import Event, Pipeline, StatusMessage, Task
 
 if TYPE_CHECKING:
     from porch_client.overview import FailureGroup, Stats
 
 _PAGE = 1_000
+#: Seconds without a word after which whoever watches looks all the same.
+_LOOK_AGAIN = 10.0
 
 
 class Looking(Asking):
@@ -67,6 +70,41 @@ class Looking(Asking):
         body = _search(pipeline, version, status, since, text, message, stale)
         counts: dict[str, int] = self._ask("count", "porch.query", body)["counts"]
         return counts
+
+    def watch(
+        self,
+        *,
+        pipeline: str | None = None,
+        version: str | None = None,
+        task: str | None = None,
+        status: Sequence[str] = (),
+        after: int | None = None,
+        on_away: Callable[[Unreachable], object] | None = None,
+    ) -> Iterator[StatusMessage]:
+        """Every committed change from now on, or after the event ``after`` (0: all that are kept).
+
+        For ever, and in order. To go on later, give the event_id of the last one that you have
+        dealt with: each change comes once at least, whatever became of the broker, of porch or of
+        you. ``task``: of this one only (``version`` as in `show`); ``status``: changes to one of
+        these. Raises Unreachable only where the first answer does not come; later it tries again,
+        and tells ``on_away``.
+        """
+        body = {"pipeline": pipeline, "version": version, "task": task, "status": list(status)}
+        reached = False
+        while True:
+            try:
+                page = self._ask("feed", "porch.query", {**body, "after": after})
+            except Unreachable as away:
+                if not reached:
+                    raise
+                if on_away is not None:
+                    on_away(away)
+                continue
+            reached = True
+            yield from (StatusMessage.from_wire(sent) for sent in page["messages"])
+            after = page["next"]
+            if not page["more"]:
+                self._channel.hear(page["signal"], _LOOK_AGAIN)
 
     def failures(self, *, pipeline: str | None = None, most: int = 20) -> Sequence[FailureGroup]:
         """FAILED tasks grouped by similar message, the largest group first, ``most`` of them.

@@ -109,6 +109,32 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusMessage:
+    """One committed change, as `Porch.watch` tells it: an Event, and of which task.
+
+    ``event_id``: what `watch` goes on from. ``message``: its first 1,000 characters.
+    """
+
+    event_id: int
+    at: str
+    pipeline: str
+    version: str
+    task_input_id: str
+    from_status: str | None
+    to_status: str
+    attempt: int
+    token: str | None
+    host: str | None
+    job_id: str | None
+    message: str | None
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> StatusMessage:
+        """What a coordinator sent; one of a later release may have more to say."""
+        return cls(**{name: sent[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """What became of one report: ``changed`` is False where it already held.
 

@@ -9,6 +9,7 @@ publishes over a pool that no one else can find, and `close` ends what it has op
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -28,6 +29,8 @@ from porch_client.way import Message, NoAnswerOfOurs, NotYet, WrongPassword
 #: What a lost or refused connection looks like, seen through Celery, kombu and redis-py. Celery
 #: wraps the second failure of its result consumer in a RuntimeError.
 _CONNECTION_LOST = (OperationalError, RedisError, OSError, RuntimeError)
+#: Seconds between two looks for something new.
+_LOOK_AGAIN = 1.0
 _NOT_CONNECTED = (ConnectionRefusedError, socket.gaierror)
 _TIMED_OUT = (OperationalError, RedisTimeout, TimeoutError, RuntimeError)
 
@@ -87,6 +90,10 @@ class OverCelery:
             except ChannelError:  # an empty queue of Redis does not exist
                 return 0
             return int(declared.message_count)
+
+    def hear(self, signal: str, seconds: float) -> None:
+        """Celery's way to listen is for results: here, whoever waits looks again soon."""
+        time.sleep(min(seconds, _LOOK_AGAIN))
 
     def close(self) -> None:
         for request_id in list(self._results):

@@ -41,6 +41,8 @@ class OverRedis:
         self._listening: set[str] = set()
         self._ended: dict[str, dict[str, Any]] = {}
         self._may_delete = True
+        #: Channels that tell of something new, and whether they have since it was looked for.
+        self._signals: dict[str, bool] = {}
 
     def publish(self, message: Message) -> None:
         key = _META + message.request_id
@@ -81,6 +83,19 @@ class OverRedis:
     def waiting(self, queue: str) -> int:
         return int(self._link(self._broker).ask("LLEN", queue))
 
+    def hear(self, signal: str, seconds: float) -> None:
+        results = self._link(self._result)
+        if signal not in self._signals:
+            # Redis replies to no SUBSCRIBE, but to one that it refuses.
+            results.send((("SUBSCRIBE", signal), None), (("PING",), check))
+            results.settle()
+            self._signals[signal] = False
+            return
+        deadline = time.monotonic() + seconds
+        while not self._signals[signal] and (left := deadline - time.monotonic()) > 0:
+            results.listen(left)
+        self._signals[signal] = False
+
     def close(self) -> None:
         links, self._links = self._links, {}
         for link in links.values():
@@ -90,6 +105,7 @@ class OverRedis:
             link.close()
         self._listening.clear()
         self._ended.clear()
+        self._signals.clear()
 
     # ----------------------------------------------------------------------------------------
 
@@ -108,6 +124,7 @@ class OverRedis:
         self._links.clear()
         self._listening.clear()
         self._ended.clear()
+        self._signals.clear()
 
     def _look(self, results: Link, key: str) -> None:
         """Take an answer that is there, over a connection that listens for none.
@@ -130,6 +147,8 @@ class OverRedis:
             self._got(key, reply)
 
     def _got(self, key: str, text: str) -> None:
+        if key in self._signals:
+            self._signals[key] = True
         if key in self._listening:
             meta = json.loads(text)
             if meta["status"] in _ENDED:

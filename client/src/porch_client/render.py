@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from porch_client.model import STATUSES, Event, Flushed, Pipeline, Task, Token
+from porch_client.model import STATUSES, Event, Flushed, Pipeline, StatusMessage, Task, Token
 from porch_client.printable import printable
 
 _ORDER = {status: place for place, status in enumerate(STATUSES)}
@@ -77,6 +77,23 @@ def history(task: Task, events: Sequence[Event]) -> str:
         cells = [event.at[11:19], change.ljust(width), *who, message]
         lines.append("  ".join(cell for cell in cells if cell).rstrip())
     return printable("\n".join("  " + line for line in lines))
+
+
+def told(message: StatusMessage) -> str:
+    """One line: a change that has just happened."""
+    change = f"{message.from_status or ''} -> {message.to_status}".lstrip()
+    said = " ".join((message.message or "").split())
+    cells = [
+        f"{message.at[:10]} {message.at[11:19]}",
+        f"{message.pipeline} {message.version}",
+        message.task_input_id[:12],
+        f"{change}  attempt {message.attempt}" if message.attempt else change,
+        f'token "{message.token}"' if message.token else "",
+        f"host {message.host}" if message.host else "",
+        f"job {message.job_id}" if message.job_id else "",
+        said,
+    ]
+    return printable("  ".join(cell for cell in cells if cell))
 
 
 def _facts(task: Task) -> str:

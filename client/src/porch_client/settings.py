@@ -35,6 +35,8 @@ _KNOWN = frozenset(
         "PORCH_METRICS_HOST",
         "PORCH_METRICS_PORT",
         "PORCH_METRICS_DISKS",
+        "PORCH_FEED_LENGTH",
+        "PORCH_WEBHOOKS_FILE",
         "PORCH_FLOWER",
         "PORCH_FLOWER_HOST",
         "PORCH_FLOWER_PORT",

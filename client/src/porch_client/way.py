@@ -57,5 +57,11 @@ class Way(Protocol):
     def waiting(self, queue: str) -> int:
         """How many messages wait in a queue."""
 
+    def hear(self, signal: str, seconds: float) -> None:
+        """Wait until a channel says that there is something new, and for no longer than that.
+
+        Returns at once where nobody was listening yet: it may just have been said.
+        """
+
     def close(self) -> None:
         """End the connections, in whatever state they are."""

@@ -25,7 +25,6 @@ from coordinator.gateway import guessing
 from coordinator.gateway.pages import render
 from coordinator.gateway.pages.session import page_path
 from coordinator.gateway.problems import RETRY_SECONDS, log_defect, status_of
-from coordinator.operations import tell
 
 
 class PageRoute(APIRoute):
@@ -59,7 +58,6 @@ class PageRoute(APIRoute):
 
 def refused(request: Request, refusal: PorchError, status: int | None = None) -> Response:
     """The page that tells a refusal; who needs to enter a token first, is asked for it."""
-    tell(outcome=refusal.code)
     request.app.state.porch.observer.turn_away(refusal)
     if isinstance(refusal, MissingToken):
         return RedirectResponse(f"/session?{urlencode({'back': _back(request)})}", 303)

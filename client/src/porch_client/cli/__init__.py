@@ -49,6 +49,7 @@ _HOMES = {
     "list": "look",
     "failures": "diagnose",
     "stats": "diagnose",
+    "watch": "watch",
     "drain": "drain",
     "pipeline": "admin",
     "token": "admin",

@@ -1,0 +1,1 @@
+"""Status messages out: what `porch-server relay` runs."""

@@ -1,0 +1,93 @@
+"""The outlet into Redis: a stream for each pipeline, and a channel that says when to look.
+
+The id of an entry is that of the event. So an entry that comes again is refused by Redis itself,
+and a reader that asks for what is beyond the last event it knows needs no other bookmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from coordinator.messages import StatusMessage, signal_of
+from coordinator.status import Status
+from db.outlets import NotTaken
+
+_MOST = 1_000
+#: The last event that the streams have. It is written after them, so that what of it a Redis still
+#: knows after a loss is no more than it has.
+_POSITION = "porch.feed.position"
+#: Redis' words for an entry that is there already.
+_KNOWN = "equal or smaller than the target stream top item"
+
+
+class Streams:
+    """An Outlet (see there). ``length``: entries that each stream keeps, about; 0 for none."""
+
+    name = "streams"
+    pipeline: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    most = _MOST
+
+    def __init__(self, redis: Redis, length: int) -> None:
+        self._redis = redis
+        self._length = length
+
+    def begin(self, position: int) -> int:
+        """A Redis that has lost its last seconds gets them again; one that is empty begins anew."""
+        if not self._length:
+            return position
+        try:
+            known = self._redis.get(_POSITION)
+        except (RedisError, OSError) as away:
+            raise _not_taken(away) from away
+        return position if known is None else min(position, int(known))
+
+    def tell(self, messages: Sequence[StatusMessage]) -> int:
+        last = messages[-1].event_id
+        pipe = self._redis.pipeline(transaction=False)
+        for message in messages if self._length else ():
+            pipe.xadd(
+                signal_of(message.pipeline_id),
+                _entry(message),
+                id=f"{message.event_id}-0",
+                maxlen=self._length,
+            )
+        if self._length:
+            pipe.set(_POSITION, last)
+        for pipeline_id in {message.pipeline_id for message in messages}:
+            pipe.publish(signal_of(pipeline_id), last)
+        pipe.publish(signal_of(None), last)
+        try:
+            replies = pipe.execute(raise_on_error=False)
+        except (RedisError, OSError) as away:
+            raise _not_taken(away) from away
+        for reply in replies:
+            known = isinstance(reply, ResponseError) and _KNOWN in str(reply)
+            if isinstance(reply, Exception) and not known:
+                raise _not_taken(reply) from reply
+        return last
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+def client_of(url: str) -> Redis:
+    """A client of the Redis of a URL as Celery reads it: with TLS, or named by sentinels."""
+    app = Celery("porch-relay", backend=url, set_as_current=False, fixups=[])
+    app.conf.update(redis_socket_timeout=5, redis_socket_connect_timeout=3)
+    client: Redis = app.backend.client
+    return client
+
+
+def _entry(message: StatusMessage) -> dict[Any, Any]:
+    return {name: value for name, value in message.as_wire().items() if value is not None}
+
+
+def _not_taken(error: Exception) -> NotTaken:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return NotTaken(f"Redis: {said}")

@@ -1,0 +1,157 @@
+"""The feed: events in the order of their numbers, up to where nothing can be added any more.
+
+A number is drawn from a sequence before its transaction commits, so that 7 may be there before 6
+is. Whoever asked for what is beyond 7 then would never see 6. So nothing is told beyond the first
+number that may still be missing. Whoever draws a number holds ROW EXCLUSIVE on porch.event, from
+before it is drawn until the transaction is over and seen by all; so what is missing below the
+newest number belongs to those that hold that lock now, and is settled when they are gone. Other
+transactions, however long they take, are of no interest.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from coordinator.messages import MOST_CHARACTERS, FeedPage, StatusMessage, Wanted
+from coordinator.status import Status
+from db.base import PostgresBase
+
+#: The newest event, and who holds the lock. In this order: the snapshot, by which events are seen,
+#: is taken when the statement begins, and the locks are looked at later, as they are then.
+WRITING = text(
+    """
+    SELECT (SELECT coalesce(max(event_id), 0) FROM porch.event) AS newest, ARRAY(
+        SELECT virtualtransaction FROM pg_locks
+        WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+            AND relation = CAST('porch.event' AS regclass)
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) AS writers
+    """
+)
+
+#: What a relay has found settled, for when somebody writes for a long time.
+FOUND_SETTLED = text("SELECT coalesce(max(event_id), 0) FROM porch.feed_position")
+
+#: The events that fit, of the next few; and how far that has looked.
+FEED = text(
+    """
+    WITH looked AS MATERIALIZED (
+        SELECT * FROM porch.event
+        WHERE event_id > :after AND event_id <= :upto
+        ORDER BY event_id
+        LIMIT :look_at
+    ), fit AS (
+        SELECT e.event_id, e.at, t.pipeline_id, p.name AS pipeline, t.version, t.task_input_id,
+            e.from_status, e.to_status, e.attempt, k.description AS token, e.host, e.job_id,
+            left(e.message, :most_characters + 1) AS message
+        FROM looked e
+            JOIN porch.task t USING (task_id)
+            JOIN porch.pipeline p ON p.pipeline_id = t.pipeline_id
+            LEFT JOIN porch.token k ON k.token_id = e.token_id
+        WHERE NOT e.refused
+            AND (CAST(:pipeline_id AS bigint) IS NULL OR t.pipeline_id = :pipeline_id)
+            AND (CAST(:task_id AS bigint) IS NULL OR e.task_id = :task_id)
+            AND (CAST(:statuses AS text[]) IS NULL OR e.to_status = ANY (:statuses))
+        ORDER BY e.event_id
+        LIMIT :most
+    )
+    SELECT whole.looked_at, whole.last, fit.*
+    FROM (SELECT count(*) AS looked_at, max(event_id) AS last FROM looked) AS whole
+        LEFT JOIN fit ON true
+    ORDER BY fit.event_id
+    """
+)
+
+
+@dataclass(slots=True)
+class Settling:
+    """Finds out, look by look, up to which event nothing can be added any more.
+
+    However many come to write meanwhile: those that were there first are waited for, and no others.
+    """
+
+    settled: int = 0
+    _newest: int = 0
+    _writers: set[str] = field(default_factory=set)
+
+    def look(self, connection: Connection) -> int:
+        """The number up to which all is settled. Events are to be read by a later statement."""
+        newest, now = connection.execute(WRITING).one()
+        if self._writers:
+            self._writers.intersection_update(now)
+            if not self._writers:
+                self.settled = max(self.settled, self._newest)
+        if not self._writers:
+            self._newest, self._writers = newest, set(now)
+            if not self._writers:
+                self.settled = max(self.settled, newest)
+        return self.settled
+
+
+class FeedLedger(PostgresBase):
+    """Settled, feed: see ``coordinator.ledger`` for what each promises."""
+
+    def settled(self, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
+        settling, pause = Settling(), 0.001
+        with self._transaction(bounded=False) as connection:
+            wanted = connection.execute(WRITING).one().newest
+            while settling.look(connection) < wanted and time.monotonic() < deadline:
+                time.sleep(pause)
+                pause = min(2 * pause, 0.02)
+            if settling.settled >= wanted:
+                return settling.settled
+            found: int = connection.execute(FOUND_SETTLED).scalar_one()
+            return max(settling.settled, found)
+
+    def feed(self, wanted: Wanted, after: int, upto: int, look_at: int, most: int) -> FeedPage:
+        with self._transaction(bounded=False) as connection:
+            return read_page(connection, wanted, after, upto, look_at, most)
+
+
+def read_page(
+    connection: Connection, wanted: Wanted, after: int, upto: int, look_at: int, most: int
+) -> FeedPage:
+    """See ``coordinator.ledger``: what ``feed`` promises."""
+    values: dict[str, Any] = {
+        "after": after,
+        "upto": upto,
+        "look_at": look_at,
+        "most": most,
+        "pipeline_id": wanted.pipeline_id,
+        "task_id": wanted.task_id,
+        "statuses": sorted(wanted.statuses) or None,
+        "most_characters": MOST_CHARACTERS,
+    }
+    rows = connection.execute(FEED, values).all()
+    messages = [_message_of(row) for row in rows if row.event_id is not None]
+    if len(messages) == most:
+        return FeedPage(messages, messages[-1].event_id, more=True)
+    if rows[0].looked_at == look_at:
+        return FeedPage(messages, rows[0].last, more=True)
+    return FeedPage(messages, max(after, upto), more=False)
+
+
+def _message_of(row: Row[Any]) -> StatusMessage:
+    said = row.message
+    if said is not None and len(said) > MOST_CHARACTERS:
+        said = said[: MOST_CHARACTERS - 1] + "…"
+    return StatusMessage(
+        row.event_id,
+        row.at,
+        row.pipeline_id,
+        row.pipeline,
+        row.version,
+        bytes(row.task_input_id).hex(),
+        None if row.from_status is None else Status(row.from_status),
+        Status(row.to_status),
+        row.attempt,
+        row.token,
+        row.host,
+        row.job_id,
+        said,
+    )
