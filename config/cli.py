@@ -6,8 +6,9 @@ import json
 import os
 import ssl
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,9 @@ from coordinator.errors import LedgerAway, PorchError
 from coordinator.identity import Limits
 from db.migrate import upgrade
 from db.roles import printed
+
+if TYPE_CHECKING:
+    from config.archive import Pruned
 
 _ALL = ",".join(QUEUES)
 
@@ -198,7 +202,7 @@ def _tell(tasks: int) -> None:
     click.echo(f"{tasks:,} tasks read", err=True)
 
 
-def _tell_nobody(_: int) -> None:
+def _tell_nobody(_: object) -> None:
     """Progress is for terminals."""
 
 
@@ -247,6 +251,81 @@ def import_npg_porch(
     )
     click.echo(json.dumps(account.as_dict()) if json_output else moving.as_text(account))
     sys.exit(0 if account.adds_up else 1)
+
+
+@cli.command()
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for what is pruned: gzipped JSON lines, written and synced first.",
+)
+@click.option("--discard", is_flag=True, help="Prune without writing what is pruned.")
+@click.option(
+    "--seconds", type=click.FloatRange(0), help="Begin no new file after so many; go on next time."
+)
+@click.option(
+    "--from-the-start",
+    is_flag=True,
+    help="Look at old times again: after an import, which may have brought more.",
+)
+@click.option("--json", "json_output", is_flag=True, help="One JSON line for each status.")
+def archive(
+    folder: Path | None,
+    discard: bool,
+    seconds: float | None,
+    from_the_start: bool,
+    json_output: bool,
+) -> None:
+    """Prune inputs and histories that the policies of their pipelines keep no longer.
+
+    `porch pipeline update NAME --keep DONE=90d` sets how long; without that nothing is pruned.
+    The keys stay, and the last event of each task: what was submitted once is known for ever. Run
+    it by a timer, once a day or once an hour. See docs/retention.md.
+    """
+    if (folder is None) is not discard:
+        raise click.UsageError("say --to FOLDER, or --discard")
+    from config import archive as archiving  # noqa: PLC0415 (the others start sooner without)
+
+    url = Settings.from_environment().required("database_url")
+    try:
+        done = archiving.archive(
+            url,
+            folder,
+            seconds=seconds,
+            from_the_start=from_the_start,
+            tell=_tell_pruned if sys.stderr.isatty() else _tell_nobody,
+        )
+    except OSError as error:
+        raise click.ClickException(f"cannot write: {error}; no more was pruned") from error
+    for one in done:
+        click.echo(json.dumps(asdict(one)) if json_output else _pruned(one))
+
+
+def _tell_pruned(pruned: Pruned) -> None:
+    click.echo(_pruned(pruned), err=True)
+
+
+def _pruned(one: Pruned) -> str:
+    where = f", {one.files:,} files, the last of them {one.file}" if one.file else ""
+    return f"{one.pipeline} {one.status}: {one.tasks:,} tasks and {one.events:,} events{where}"
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--task", "tasks", multiple=True, metavar="KEY", help="Only those, by beginnings.")
+def restore(files: tuple[Path, ...], tasks: tuple[str, ...]) -> None:
+    """Give inputs back to tasks that were pruned, so that they can be run again.
+
+    FILES are what `porch-server archive` wrote, or JSON lines with pipeline, version and
+    task_input. Histories stay in the archive.
+    """
+    from config import archive as archiving  # noqa: PLC0415 (the others start sooner without)
+
+    url = Settings.from_environment().required("database_url")
+    restored, fitted = archiving.restore(url, files, tasks)
+    click.echo(f"{restored:,} of {fitted:,} given back; the others are not pruned, or not here")
+    sys.exit(0 if restored else 1)
 
 
 @cli.command("redis-users")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from coordinator import access
 from coordinator.errors import BadRequest, PipelineExists, VersionExists
 from coordinator.lookup import Lookup
-from coordinator.model import Pipeline, PipelineLoad
+from coordinator.model import Keep, Pipeline, PipelineLoad
 from coordinator.requests import Caller, Policy
+from coordinator.status import Status
 
 _NAME_LENGTH = 200
+
+#: Seconds. A message that comes again is judged by the events of what it did.
+SHORTEST_KEPT = 86_400
 
 
 class Administration(Lookup):
@@ -62,7 +67,7 @@ class Administration(Lookup):
         return target
 
     def set_policy(self, caller: Caller, name: str, policy: Policy) -> PipelineLoad:
-        """Set policies of a pipeline: identity, lease, max attempts, retry.
+        """Set policies of a pipeline: identity, lease, max attempts, retry, and what is kept.
 
         Raises IdentityConflict, and BadRequest for a retry without a limit of attempts.
         """
@@ -74,7 +79,10 @@ class Administration(Lookup):
                 raise BadRequest(
                     f"{word} of {value} is not within 1 and {2**31 - 1}", "or none at all"
                 )
-        wanted = replace(self._named(who, name), **given)
+        known = self._named(who, name)
+        if "keep" in given:
+            given["keep"] = _kept(known.keep, given["keep"])
+        wanted = replace(known, **given)
         if wanted.retry is not None and wanted.max_attempts is None:
             raise BadRequest(
                 f'pipeline "{name}" would try again for ever what fails',
@@ -98,6 +106,19 @@ class Administration(Lookup):
     def _load(self, name: str) -> PipelineLoad:
         (load,) = self.ledger.loads(name)
         return load
+
+
+def _kept(known: Keep, given: Mapping[Status, int | None]) -> Keep:
+    """What is kept for how long, where only some of it is to be changed."""
+    for status, seconds in given.items():
+        if status not in known.by_status():
+            raise BadRequest(f"{status} work is never pruned", "say DONE, FAILED or CANCELLED")
+        if seconds is not None and not SHORTEST_KEPT <= seconds <= 2**31 - 1:
+            raise BadRequest(
+                f"{status} work cannot be kept for {seconds} s",
+                f"keep it for a day ({SHORTEST_KEPT} s) at least: messages may come again",
+            )
+    return known._replace(**{status.lower(): seconds for status, seconds in given.items()})
 
 
 def check_text(what: str, text: str, most: int = _NAME_LENGTH) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from coordinator.errors import PorchError
 from coordinator.identity import Limits, identify
-from coordinator.status import HELD, TRANSITIONS, Status
+from coordinator.status import ENDED, HELD, TRANSITIONS, Status
 
 #: The rules of one task, and what each proves.
 RULES = {
@@ -22,6 +22,7 @@ RULES = {
     "standings": "status and attempt are what the events say",
     "keys": "keys are those of the inputs, scopes those of the policies",
     "holders": "only what is held has a lease, only what failed is to be tried again",
+    "tombstones": "only what has ended is pruned, and it keeps its last event",
 }
 
 _NEXT: dict[str, frozenset[str]] = {
@@ -33,18 +34,22 @@ _NO_LIMITS = Limits(max_bytes=sys.maxsize, max_depth=sys.maxsize)
 
 
 class Kept(NamedTuple):
-    """A task as it is kept. ``text``: its input. A tuple: there may be ten million of them."""
+    """A task as it is kept. ``text``: its input, None where it has been ``pruned``. ``gone``: how
+    many of its events have been pruned, None if it has them all. A tuple: there may be ten million
+    of them."""
 
     task_id: int
     pipeline_id: int
     version: str
     scope: str
     key: bytes
-    text: str
+    text: str | None
     status: str
     attempt: int
     leased: bool
     retried: bool
+    pruned: bool = False
+    gone: int | None = None
 
 
 class Step(NamedTuple):
@@ -75,18 +80,13 @@ def broken(task: Kept, identity: str | None, steps: Sequence[Step]) -> Iterator[
     """
     yield from _key(task, identity)
     yield from _holder(task)
+    yield from _tombstone(task, steps)
     yield from _history(task, steps)
 
 
 def _key(task: Kept, identity: str | None) -> Iterator[Broken]:
-    try:
-        key = identify(json.loads(task.text), _NO_LIMITS).key
-    except (PorchError, ValueError, RecursionError) as error:
-        said = error.message if isinstance(error, PorchError) else type(error).__name__
-        yield Broken("keys", f"its input has no key: {said}")
-    else:
-        if key != task.key:
-            yield Broken("keys", f"its input has the key {key.hex()[:12]}")
+    if task.text is not None:
+        yield from _input(task.key, task.text)
     scope = task.version if identity == "version" else ""
     if identity is None:
         yield Broken("keys", f"it is of pipeline {task.pipeline_id}, which there is not")
@@ -95,6 +95,29 @@ def _key(task: Kept, identity: str | None) -> Iterator[Broken]:
             "keys",
             f'its scope is "{task.scope}", under identity policy "{identity}" it is "{scope}"',
         )
+
+
+def _input(expected: bytes, text: str) -> Iterator[Broken]:
+    try:
+        key = identify(json.loads(text), _NO_LIMITS).key
+    except (PorchError, ValueError, RecursionError) as error:
+        said = error.message if isinstance(error, PorchError) else type(error).__name__
+        yield Broken("keys", f"its input has no key: {said}")
+    else:
+        if key != expected:
+            yield Broken("keys", f"its input has the key {key.hex()[:12]}")
+
+
+def _tombstone(task: Kept, steps: Sequence[Step]) -> Iterator[Broken]:
+    if (task.text is None) is not task.pruned:
+        what = "has been pruned" if task.pruned else "has not been pruned"
+        yield Broken("tombstones", f"it {what}, and has {'an' if task.text else 'no'} input")
+    if task.pruned and task.gone is None:
+        yield Broken("tombstones", "it has been pruned, and nothing says of how many events")
+    if task.pruned and task.status not in ENDED:
+        yield Broken("tombstones", f"it has been pruned, and is {task.status}")
+    if task.gone is not None and (not steps or steps[0].refused):
+        yield Broken("tombstones", "the event is gone with which it was pruned")
 
 
 def _holder(task: Kept) -> Iterator[Broken]:
@@ -112,6 +135,10 @@ def _history(task: Kept, steps: Sequence[Step]) -> Iterator[Broken]:
     status: str | None = None
     attempt = 0
     given_up = False  # whether the attempt ended without a word of its holder
+    if task.gone is not None and steps and not steps[0].refused:
+        # All before the first event that is left has been pruned: it is where the path begins.
+        status = steps[0].from_status
+        attempt = steps[0].attempt - (steps[0].to_status == Status.CLAIMED)
     for step in steps:
         if step.refused:
             # Not a part of the path: a report of an attempt that was over by then.

@@ -31,6 +31,7 @@ PorchError
 │   ├── IllegalChange       illegal_change
 │   ├── StaleAttempt        stale_attempt
 │   ├── StatusChanged       status_changed        the task is not as the caller saw it
+│   ├── TaskPruned          task_pruned           its input is no longer kept
 │   ├── ForceNeeded         force_needed
 │   └── ReasonNeeded        reason_needed
 ├── LedgerAway              database_away         PostgreSQL cannot be reached just now
@@ -241,6 +242,16 @@ class StatusChanged(Conflict):
     """The task is not in the status and attempt that the caller saw."""
 
     code = "status_changed"
+
+
+#: How work is run again whose input is gone.
+PRUNED_CURE = "let an operator of porch give it back from the archive: `porch-server restore FILE`"
+
+
+class TaskPruned(Conflict):
+    """The task has ended long ago, and its input is no longer kept."""
+
+    code = "task_pruned"
 
 
 class ForceNeeded(Conflict):

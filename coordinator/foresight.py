@@ -62,7 +62,11 @@ class Foresight(Lookup):
         for position, task_id in looked.found.items():
             if task_id in by_id:
                 alike[rest[position].key] = by_id[task_id]
-        near = {key: _judged(inputs[key], task) for key, task in alike.items()}
+        near = {
+            key: _judged(inputs[key], task, task.task_input)
+            for key, task in alike.items()
+            if task.task_input is not None
+        }
         sought = {given.key for given in rest}
         return {
             given.key: Foreseen(
@@ -111,6 +115,6 @@ def _scope(target: Pipeline, version: str) -> str | None:
     return version if target.identity == "version" else None
 
 
-def _judged(ours: dict[str, Any], task: Task) -> Near:
-    found = differences(ours, task.task_input)
+def _judged(ours: dict[str, Any], task: Task, theirs: dict[str, Any]) -> Near:
+    found = differences(ours, theirs)
     return Near(task, "type" if all(found.values()) else "value", tuple(found))

@@ -14,6 +14,26 @@ from coordinator.status import Status
 IdentityPolicy = Literal["version", "pipeline"]
 
 
+class Keep(NamedTuple):
+    """For how many seconds inputs and histories are kept of what ended so; None: for ever."""
+
+    done: int | None = None
+    failed: int | None = None
+    cancelled: int | None = None
+
+    def by_status(self) -> dict[Status, int | None]:
+        """The same, by the status that a task ended in."""
+        return {
+            Status.DONE: self.done,
+            Status.FAILED: self.failed,
+            Status.CANCELLED: self.cancelled,
+        }
+
+
+#: All is kept for ever.
+KEEP_ALL = Keep()
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """A thing that can be run.
@@ -31,6 +51,7 @@ class Pipeline:
     lease: int | None
     max_attempts: int | None
     retry: int | None = None
+    keep: Keep = KEEP_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +104,14 @@ class Task:
 
     ``job_id``: what a scheduler calls the job of its last attempt. ``retry_at``: when it will be
     PENDING again by itself. ``lease``: of a task that is handed out, the seconds until its holder
-    must be heard of; None for ever.
+    must be heard of; None for ever. ``task_input``: None of what has been pruned.
     """
 
     task_id: int
     pipeline: str
     version: str
     key: bytes
-    task_input: dict[str, Any]
+    task_input: dict[str, Any] | None
     status: Status
     attempt: int
     priority: int

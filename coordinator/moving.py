@@ -7,6 +7,7 @@ RUNNING, which is a claim and a start in one step.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from coordinator import access
@@ -16,7 +17,7 @@ from coordinator.lookup import Lookup, or_raise
 from coordinator.model import Change, Origin, Outcome, Permission, Pipeline, Task
 from coordinator.requests import Caller, Name, Reported
 from coordinator.status import HELD, TRANSITIONS, Status, sources, verbs_from
-from coordinator.verdicts import on_report
+from coordinator.verdicts import check_input, on_report
 
 #: A task may be moved by others between our look at it and our change; so often we look again.
 _LOOKS = 5
@@ -49,11 +50,12 @@ class Moving(Lookup):
 
         ``attempt``: which one the caller holds; without it, what is said counts for the current
         one, but nobody begins what another has begun. Raises UnknownTask, AmbiguousTask,
-        IllegalChange, StaleAttempt, and ForceNeeded for DONE work.
+        IllegalChange, StaleAttempt, TaskPruned, and ForceNeeded for DONE work.
         """
         who, origin = self._enter(caller)
         target = access.require_own(who, pipeline)
-        key = identify(task_input, self.limits).key.hex()
+        identified = identify(task_input, self.limits)
+        key, given = identified.key.hex(), json.loads(identified.text)
         # Where an input is once for the whole pipeline, it was perhaps another version's.
         scope = version if target.identity == "version" else None
         task = or_raise(self._find(target, [Name(key, scope)])[0])
@@ -65,7 +67,7 @@ class Moving(Lookup):
             if told is not None:
                 if attempt is None and not (outcome.changed or outcome.repeated):
                     self._check_begun(task, to, who, origin, lost=meant in _BEGINNINGS)
-                return task
+                return task if task.task_input is not None else replace(task, task_input=given)
             if meant == "rerun" and _verb(task.status, to) == "release":
                 raise _moved(task, "it was run again and claimed meanwhile")
         raise LedgerAway(f"task {key[:12]} is being changed by others all the time", "try again")
@@ -99,6 +101,8 @@ class Moving(Lookup):
         verb = _verb(task.status, to)
         if verb == "rerun" and task.status is Status.DONE:
             raise _force_needed(task)
+        if verb == "rerun":
+            check_input(task)
         change = Change(
             task.task_id,
             to,

@@ -146,12 +146,13 @@ UNCHANGED = Unchanged()
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Policies to set; each is left as it is unless given."""
+    """Policies to set; each is left as it is unless given, and so is each status of ``keep``."""
 
     identity: IdentityPolicy | Unchanged = UNCHANGED
     lease: int | Unchanged | None = UNCHANGED
     max_attempts: int | Unchanged | None = UNCHANGED
     retry: int | Unchanged | None = UNCHANGED
+    keep: Mapping[Status, int | None] | Unchanged = UNCHANGED
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Policy:

@@ -81,12 +81,12 @@ class NearestShape(ForeseenShape):
 
 
 class TaskShape(TypedDict):
-    """A task. Times are ISO 8601 in UTC."""
+    """A task. Times are ISO 8601 in UTC. ``task_input``: null of what has been pruned."""
 
     pipeline: str
     version: str
     task_input_id: str
-    task_input: dict[str, Any]
+    task_input: dict[str, Any] | None
     status: Status
     attempt: int
     priority: int
@@ -112,7 +112,8 @@ class EventShape(TypedDict):
 
 
 class PipelineShape(TypedDict):
-    """A pipeline with its tasks counted; ``lease``, ``retry`` and ``oldest_pending`` in seconds."""
+    """A pipeline with its tasks counted; ``lease``, ``retry``, ``oldest_pending`` and ``keep`` in
+    seconds. ``keep``: for how long inputs and histories are kept, by the status of the task."""
 
     name: str
     uri: str
@@ -121,6 +122,7 @@ class PipelineShape(TypedDict):
     lease: int | None
     max_attempts: int | None
     retry: int | None
+    keep: dict[Status, int | None]
     counts: dict[Status, int]
     oldest_pending: float | None
 
@@ -261,6 +263,7 @@ def pipeline(load: PipelineLoad) -> PipelineShape:
         "lease": p.lease,
         "max_attempts": p.max_attempts,
         "retry": p.retry,
+        "keep": p.keep.by_status(),
         "counts": dict(load.counts),
         "oldest_pending": load.oldest_pending,
     }

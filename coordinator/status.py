@@ -48,6 +48,9 @@ TRANSITIONS: dict[Status, dict[Status, str]] = {
 #: A task in one of these is held by the claimer of its current attempt.
 HELD = frozenset({_S.CLAIMED, _S.RUNNING})
 
+#: Nothing happens to a task in one of these unless somebody decides so: it may be pruned.
+ENDED = frozenset({_S.DONE, _S.FAILED, _S.CANCELLED})
+
 #: What a holder may report with ``update``.
 REPORTABLE = frozenset({_S.RUNNING, _S.DONE, _S.FAILED})
 

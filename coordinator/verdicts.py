@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from coordinator.errors import (
+    PRUNED_CURE,
     ForceNeeded,
     IllegalChange,
     PorchError,
     ReasonNeeded,
     StaleAttempt,
     StatusChanged,
+    TaskPruned,
 )
 from coordinator.model import Change, Outcome, Task
 from coordinator.requests import Reported, Seen
@@ -56,13 +58,14 @@ def check_decision(
 ) -> frozenset[Status]:
     """The status from which a decision may be carried out: the one its author saw.
 
-    Raises IllegalChange, or ForceNeeded and ReasonNeeded for running DONE work again.
+    Raises IllegalChange, TaskPruned, or ForceNeeded and ReasonNeeded for running DONE work again.
     """
     if verb not in TRANSITIONS[seen.status].values():
         raise IllegalChange(
             f"cannot {verb} task {task.task_input_id[:12]} while it is {seen.status}",
             f"from {seen.status} it may go to {verbs_from(seen.status)}",
         )
+    check_input(task)
     if seen.status is Status.DONE:
         if not force:
             raise ForceNeeded(
@@ -74,6 +77,16 @@ def check_decision(
                 "add --reason: it is kept with the task",
             )
     return frozenset({seen.status})
+
+
+def check_input(task: Task) -> None:
+    """Raises TaskPruned for work that cannot be run again, as nobody here knows its input."""
+    if task.task_input is None:
+        raise TaskPruned(
+            f"task {task.task_input_id[:12]} is {task.status} and has been pruned: its input is no "
+            "longer kept",
+            PRUNED_CURE,
+        )
 
 
 def on_heartbeat(task: Task, attempt: int | None, outcome: Outcome) -> Reported | PorchError:

@@ -42,7 +42,9 @@ REGISTER = text(
 #: One change of policies at a time; submissions and claims (they take FOR KEY SHARE) go on.
 LOCK_POLICY = text(
     """
-    SELECT identity, lease_seconds, max_attempts, retry_seconds FROM porch.pipeline
+    SELECT identity, lease_seconds, max_attempts, retry_seconds, keep_done_seconds,
+        keep_failed_seconds, keep_cancelled_seconds
+    FROM porch.pipeline
     WHERE pipeline_id = :pipeline_id
     FOR NO KEY UPDATE
     """
@@ -134,6 +136,9 @@ class AdministrationLedger(TokenLedger):
             "lease_seconds": wanted.lease,
             "max_attempts": wanted.max_attempts,
             "retry_seconds": wanted.retry,
+            "keep_done_seconds": wanted.keep.done,
+            "keep_failed_seconds": wanted.keep.failed,
+            "keep_cancelled_seconds": wanted.keep.cancelled,
         }
         setting = update(p).where(p.c.pipeline_id == wanted.pipeline_id).values(**policies)
         try:

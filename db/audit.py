@@ -58,7 +58,7 @@ _PIPELINES = text("SELECT pipeline_id, name, identity FROM porch.pipeline")
 _TASKS = text(
     """
     SELECT task_id, pipeline_id, version, scope, task_input_id, CAST(task_input AS text), status,
-        attempt, lease_until IS NOT NULL, retry_at IS NOT NULL
+        attempt, lease_until IS NOT NULL, retry_at IS NOT NULL, pruned_at IS NOT NULL, pruned_events
     FROM porch.task ORDER BY task_id
     """
 )
@@ -118,12 +118,31 @@ _RETRIES = text(
     """
 )
 
+#: What is gone of histories and what was pruned of them, counted in two places in one transaction.
+_PRUNED = text(
+    """
+    SELECT CAST(NULL AS bytea) AS task_input_id, '' AS version, pipeline_id,
+        count(*) OVER () AS found,
+        format('pipeline %s: its tasks lack %s events, %s were pruned', pipeline_id,
+            coalesce(t.events, 0), coalesce(p.events, 0)) AS what
+    FROM (
+        SELECT pipeline_id, sum(pruned_events) AS events FROM porch.task
+        WHERE pruned_events IS NOT NULL GROUP BY pipeline_id
+    ) t FULL JOIN (
+        SELECT pipeline_id, sum(events) AS events FROM porch.pruning GROUP BY pipeline_id
+    ) p USING (pipeline_id)
+    WHERE coalesce(t.events, 0) <> coalesce(p.events, 0)
+    ORDER BY pipeline_id LIMIT :most
+    """
+)
+
 #: How many rows each of them has to look at.
 _LOOKED_AT = text(
     """
     SELECT
         (SELECT count(*) FROM porch.event WHERE to_status = 'CLAIMED' AND NOT refused) AS claims,
-        count(*) AS once, count(lease_until) AS leases, count(retry_at) AS retries
+        count(*) AS once, count(lease_until) AS leases, count(retry_at) AS retries,
+        count(pruned_at) AS pruned
     FROM porch.task
     """
 )
@@ -133,6 +152,7 @@ _LOOKED_AT = text(
 _QUESTIONS: dict[str, tuple[str, str, Executable]] = {
     "claims": ("each claim was asked for, with a token of its pipeline", "claims", _CLAIMS),
     "once": ("no definition is two tasks in one scope", "tasks", _ONCE),
+    "pruned": ("as many events are gone as were pruned", "tombstones", _PRUNED),
     "leases": (f"what ran out is taken back within {GRACE} s", "leases", _LEASES),
     "retries": (f"what is due is tried again within {GRACE} s", "retries", _RETRIES),
 }
@@ -166,7 +186,9 @@ def _asked(connection: Connection, pipelines: dict[int, Row[Any]]) -> list[Check
     for name, (about, rows, question) in _QUESTIONS.items():
         found = list(connection.execute(question, {"most": MOST_SHOWN, "grace": GRACE}))
         findings = [
-            _finding(row.what, row.task_input_id, row.version, pipelines.get(row.pipeline_id))
+            Finding(row.what)
+            if row.task_input_id is None
+            else _finding(row.what, row.task_input_id, row.version, pipelines.get(row.pipeline_id))
             for row in found
         ]
         number = found[0].found if found else 0

@@ -70,7 +70,8 @@ LANDED = text(
     """
 )
 
-#: Guarded by all that was seen of a task: what porch has changed or heard of since stays.
+#: Guarded by all that was seen of a task: what porch has changed or heard of since stays, and so
+#: does what has lost the events by which we would know how far it had come.
 BRING_FORWARD = text(
     """
     UPDATE porch.task t
@@ -80,7 +81,7 @@ BRING_FORWARD = text(
             CAST(:attempts AS integer[]), CAST(:times AS timestamptz[]))
             AS g (task_id, seen, seen_attempt, seen_at, status, attempt, updated_at)
     WHERE t.task_id = g.task_id AND t.status = g.seen AND t.attempt = g.seen_attempt
-        AND t.updated_at = g.seen_at AND t.lease_until IS NULL
+        AND t.updated_at = g.seen_at AND t.lease_until IS NULL AND t.pruned_events IS NULL
     RETURNING t.task_id
     """
 )

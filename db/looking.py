@@ -92,7 +92,10 @@ class LookingLedger(PostgresBase):
     def outlines(
         self, wanted: TaskFilter, after: int, limit: int, most_bytes: int
     ) -> list[Outline]:
-        """The bytes are counted by PostgreSQL, so that what is too much never gets here."""
+        """The bytes are counted by PostgreSQL, so that what is too much never gets here.
+
+        What has been pruned has no input to be written out.
+        """
         text = cast(_T.task_input, Text).label("text")
         page = (
             _narrowed(
@@ -100,6 +103,7 @@ class LookingLedger(PostgresBase):
                 wanted,
             )
             .where(_P.pipeline_id == _T.pipeline_id, _T.task_id > after)
+            .where(_T.task_input.is_not(None))
             .order_by(_T.task_id)
             .limit(limit)
             .cte()

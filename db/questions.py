@@ -75,6 +75,7 @@ PERMISSION = Prepared(
     """
     SELECT k.token_id, k.digest, k.description, k.revoked_at, k.expires_at, p.pipeline_id, p.name,
         p.uri, p.identity, p.lease_seconds, p.max_attempts, p.retry_seconds,
+        p.keep_done_seconds, p.keep_failed_seconds, p.keep_cancelled_seconds,
         coalesce(k.expires_at <= now(), false) AS expired,
         coalesce(k.used_at < now() - interval '5 minutes', true) AS use_unnoted,
         ARRAY(SELECT v.version FROM porch.version v WHERE v.pipeline_id = p.pipeline_id

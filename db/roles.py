@@ -1,8 +1,10 @@
 """Who may do what in the database, beside its owner, who migrates it.
 
-Two roles to which logins are added. ``porch_worker``: workers and gateways. It adds, and changes
+Roles to which logins are added. ``porch_worker``: workers and gateways. It adds, and changes
 what the verbs change; it rewrites no input and no event, and removes nothing. ``porch_reader``:
 people who look, and ``porch-server doctor``; it sees everything but the hashes of tokens.
+``porch_archiver``: ``porch-server archive`` and ``restore``, which alone remove anything: inputs
+and events of what has ended.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ ROLES = """\
 DO $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['porch_worker', 'porch_reader'] LOOP
+    FOREACH name IN ARRAY ARRAY['porch_worker', 'porch_reader', 'porch_archiver'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         END IF;
@@ -31,7 +33,8 @@ GRANT USAGE ON SCHEMA porch TO porch_worker, porch_reader;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA porch TO porch_worker;
 GRANT INSERT (name, uri, request_id),
-    UPDATE (identity, lease_seconds, max_attempts, retry_seconds) ON porch.pipeline TO porch_worker;
+    UPDATE (identity, lease_seconds, max_attempts, retry_seconds, keep_done_seconds,
+        keep_failed_seconds, keep_cancelled_seconds) ON porch.pipeline TO porch_worker;
 GRANT INSERT (pipeline_id, version, request_id) ON porch.version TO porch_worker;
 GRANT INSERT (digest, pipeline_id, description, expires_at),
     UPDATE (revoked_at, expires_at, used_at, replaced_by) ON porch.token TO porch_worker;
@@ -48,22 +51,38 @@ GRANT INSERT (name, event_id), UPDATE (event_id, moved_at, failing_since, said)
     ON porch.feed_position TO porch_worker;
 
 GRANT SELECT ON porch.pipeline, porch.version, porch.task, porch.claim, porch.event,
-    porch.admin_event, porch.feed_position, porch.migration TO porch_reader;
+    porch.admin_event, porch.feed_position, porch.pruning, porch.migration TO porch_reader;
 GRANT SELECT (token_id, pipeline_id, description, created_at, revoked_at, expires_at, used_at,
     replaced_by) ON porch.token TO porch_reader;
 """
 
+#: As above, where a server has this role too: it is younger than the others.
+ARCHIVER_GRANTS = """\
+REVOKE ALL ON SCHEMA porch FROM porch_archiver;
+REVOKE ALL ON ALL TABLES IN SCHEMA porch FROM porch_archiver;
+GRANT USAGE ON SCHEMA porch TO porch_archiver;
+GRANT SELECT ON porch.pipeline, porch.task, porch.event, porch.pruning, porch.migration
+    TO porch_archiver;
+GRANT SELECT (token_id, description) ON porch.token TO porch_archiver;
+GRANT UPDATE (task_input, updated_at, pruned_at, pruned_events) ON porch.task TO porch_archiver;
+GRANT DELETE ON porch.event TO porch_archiver;
+GRANT INSERT, UPDATE ON porch.pruning TO porch_archiver;
+"""
+
 _MADE = text("SELECT count(*) = 2 FROM pg_roles WHERE rolname IN ('porch_worker', 'porch_reader')")
+_ARCHIVER_MADE = text("SELECT count(*) = 1 FROM pg_roles WHERE rolname = 'porch_archiver'")
 
 
 def printed() -> str:
     """All of it as SQL, for psql; it may be run again at any time."""
-    return f"BEGIN;\n{ROLES}\n{GRANTS}COMMIT;\n"
+    return f"BEGIN;\n{ROLES}\n{GRANTS}\n{ARCHIVER_GRANTS}COMMIT;\n"
 
 
 def grant(connection: Connection) -> bool:
-    """Give the two roles their rights, if a server has them; whether it has."""
+    """Give the roles their rights, if a server has them; whether it has."""
     made = bool(connection.execute(_MADE).scalar_one())
     if made:
         connection.exec_driver_sql(GRANTS)
+    if connection.execute(_ARCHIVER_MADE).scalar_one():
+        connection.exec_driver_sql(ARCHIVER_GRANTS)
     return made

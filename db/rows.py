@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from coordinator.model import Pipeline, Task, Token
+from coordinator.model import Keep, Pipeline, Task, Token
 from coordinator.status import Status
 
 
@@ -21,6 +21,7 @@ def pipeline_of(row: Row[Any]) -> Pipeline:
         row.lease_seconds,
         row.max_attempts,
         row.retry_seconds,
+        Keep(row.keep_done_seconds, row.keep_failed_seconds, row.keep_cancelled_seconds),
     )
 
 

@@ -50,6 +50,10 @@ pipeline = Table(
     Column("max_attempts", Integer),
     # Backoff before the second attempt; None: what failed stays so.
     Column("retry_seconds", Integer),
+    # For how long inputs and histories are kept of what ended so; None: for ever.
+    Column("keep_done_seconds", Integer),
+    Column("keep_failed_seconds", Integer),
+    Column("keep_cancelled_seconds", Integer),
     _now("created_at"),
     # Which request added it, for when it comes again; none of what was there before there was this.
     Column("request_id", UUID(as_uuid=True)),
@@ -62,6 +66,9 @@ pipeline = Table(
     CheckConstraint(
         "retry_seconds IS NULL OR max_attempts IS NOT NULL", name="pipeline_retry_limit_check"
     ),
+    CheckConstraint("keep_done_seconds >= 86400", name="pipeline_keep_done_check"),
+    CheckConstraint("keep_failed_seconds >= 86400", name="pipeline_keep_failed_check"),
+    CheckConstraint("keep_cancelled_seconds >= 86400", name="pipeline_keep_cancelled_check"),
 )
 
 version = Table(
@@ -143,7 +150,8 @@ task = Table(
     Column("scope", Text, nullable=False),
     Column("task_input_id", LargeBinary, nullable=False),
     # json, not jsonb: jsonb writes 1e22 as an integer, which would no longer give the same key.
-    Column("task_input", JSON, nullable=False),
+    # Of what has been pruned there is none.
+    Column("task_input", JSON),
     Column("status", Text, nullable=False, server_default="PENDING"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("priority", SmallInteger, nullable=False, server_default="0"),
@@ -154,6 +162,9 @@ task = Table(
     # What the scheduler calls the job that holds it, or held it last.
     Column("job_id", Text),
     Column("retry_at", DateTime(timezone=True)),
+    Column("pruned_at", DateTime(timezone=True)),
+    # How many events were pruned, in all; None: its history is whole.
+    Column("pruned_events", Integer),
     PrimaryKeyConstraint("task_id", name="task_pkey"),
     # Keys before scopes, so that a prefix of a key is one range whatever the version.
     UniqueConstraint("pipeline_id", "task_input_id", "scope", name="task_once_key"),
@@ -169,6 +180,14 @@ task = Table(
         "lease_until IS NULL OR status IN ('CLAIMED', 'RUNNING')", name="task_lease_check"
     ),
     CheckConstraint("retry_at IS NULL OR status = 'FAILED'", name="task_retry_check"),
+    # What has no input can be neither claimed nor queued.
+    CheckConstraint(
+        "pruned_at IS NULL OR status IN ('DONE', 'FAILED', 'CANCELLED')", name="task_pruned_check"
+    ),
+    CheckConstraint(
+        "(task_input IS NULL) = (pruned_at IS NOT NULL)", name="task_pruned_input_check"
+    ),
+    CheckConstraint("pruned_events >= 0", name="task_pruned_events_check"),
 )
 
 # The claim queue: what a claim reads, in the order in which it hands out, and nothing else.
@@ -209,6 +228,14 @@ Index(
     task.c.updated_at,
     task.c.task_id,
     postgresql_where=text("status = 'FAILED'"),
+)
+# What was cancelled, from the oldest on: as the two above, it is what is pruned by.
+Index(
+    "task_cancelled",
+    task.c.pipeline_id,
+    task.c.updated_at,
+    task.c.task_id,
+    postgresql_where=text("status = 'CANCELLED'"),
 )
 # What the sweeper looks at: the first to run out, the first to be tried again.
 Index("task_lease", task.c.lease_until, postgresql_where=text("lease_until IS NOT NULL"))
@@ -284,4 +311,20 @@ Index(
     postgresql_where=text(
         "(from_status IS NULL OR to_status IN ('DONE', 'FAILED')) AND NOT refused"
     ),
+)
+
+# What has been pruned, and up to which time everything has: where the next run begins to look.
+pruning = Table(
+    "pruning",
+    metadata,
+    Column("pipeline_id", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("pruned_to", DateTime(timezone=True)),
+    Column("tasks", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    PrimaryKeyConstraint("pipeline_id", "status", name="pruning_pkey"),
+    ForeignKeyConstraint(
+        ["pipeline_id"], ["porch.pipeline.pipeline_id"], name="pruning_pipeline_fkey"
+    ),
+    CheckConstraint("status IN ('DONE', 'FAILED', 'CANCELLED')", name="pruning_status_check"),
 )

@@ -9,13 +9,25 @@ from psycopg2 import errorcodes
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from coordinator.errors import IdentityConflict, InternalError, LedgerAway, PorchError, TooSlow
+from coordinator.errors import (
+    PRUNED_CURE,
+    IdentityConflict,
+    InternalError,
+    LedgerAway,
+    PorchError,
+    TaskPruned,
+    TooSlow,
+)
 
 _BY_CONSTRAINT: dict[str, PorchError] = {
     "task_once_key": IdentityConflict(
         "some input is registered under more than one version of this pipeline, "
         "so it cannot be once for the whole pipeline",
         "keep the identity policy `version`",
+    ),
+    # It was pruned between our look at it and our change.
+    "task_pruned_check": TaskPruned(
+        "a task to be run again has been pruned: its input is no longer kept", PRUNED_CURE
     ),
     # The same request is being carried out twice at this moment; the retry finds it done.
     "event_once_key": LedgerAway("the same request is being carried out elsewhere"),

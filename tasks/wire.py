@@ -179,13 +179,18 @@ class AddVersionRequest(Request):
 
 
 class SetPolicyRequest(Request):
-    """porch.set_policy: what is left out stays as it is; null means none."""
+    """porch.set_policy: what is left out stays as it is; null means none.
+
+    ``keep``: for how many seconds inputs and histories of DONE, FAILED and CANCELLED tasks are
+    kept; null for ever.
+    """
 
     pipeline: SentText
     identity: Literal["version", "pipeline"] = "version"
     lease: int | None = None
     max_attempts: int | None = None
     retry: int | None = None
+    keep: dict[Status, int | None] = Field(default_factory=dict)
 
 
 class SweepRequest(Request):

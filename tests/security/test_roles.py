@@ -10,16 +10,19 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from config.archive import archive, restore
 from config.doctor import examine
 from config.embedded import EmbeddedUrls
 from config.ports import free_port
 from config.wiring import issue_admin_token, make_coordinator
+from coordinator.requests import Policy
 from coordinator.service import Coordinator
+from coordinator.status import Status
 from db.migrate import upgrade
 from db.roles import printed
 from porch_client.client import Porch
 from tests.databases import copy_of
-from tests.factories import pipeline, submit
+from tests.factories import admin, caller, finish, let_time_pass, pipeline, submit
 from tests.house import run, start, wait_until
 from tests.integration.test_ledger_admin import *  # noqa: F403
 from tests.integration.test_ledger_change import *  # noqa: F403
@@ -29,6 +32,7 @@ from tests.integration.test_ledger_submit import *  # noqa: F403
 from tests.integration.test_relay import TestStreams, member, outlets, redis  # noqa: F401
 
 LOGINS = {"porch_worker": "test_worker", "porch_reader": "test_reader"}
+EVERYBODY = {**LOGINS, "porch_archiver": "test_archiver"}
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +41,12 @@ def secured(servers: EmbeddedUrls) -> Iterator[str]:
     with copy_of(None, servers.database_url) as url:
         upgrade(url)
         psql(url, printed())
-        for role, login in LOGINS.items():
+        for role, login in EVERYBODY.items():
             psql(url, f"CREATE ROLE {login} LOGIN PASSWORD '{login}' IN ROLE {role}")
         yield url
-    for login in LOGINS.values():
+    for login in EVERYBODY.values():
         psql(servers.database_url, f"DROP ROLE {login}")
-    for role in LOGINS:  # of this whole server, which other tests have as well
+    for role in EVERYBODY:  # of this whole server, which other tests have as well
         psql(servers.database_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
@@ -66,7 +70,7 @@ def porch(database_url: str) -> Iterator[Coordinator]:
 
 
 def login(url: str, role: str) -> str:
-    made = make_url(url).set(username=LOGINS[role], password=LOGINS[role])
+    made = make_url(url).set(username=EVERYBODY[role], password=EVERYBODY[role])
     return made.render_as_string(hide_password=False)
 
 
@@ -79,7 +83,17 @@ def psql(url: str, statements: str) -> None:
     connection.close()
 
 
-TABLES = ("pipeline", "version", "token", "task", "claim", "event", "admin_event", "migration")
+TABLES = (
+    "pipeline",
+    "version",
+    "token",
+    "task",
+    "claim",
+    "event",
+    "admin_event",
+    "pruning",
+    "migration",
+)
 ATTACKS = [
     *(f"DROP TABLE porch.{table} CASCADE" for table in TABLES),
     *(f"TRUNCATE porch.{table} CASCADE" for table in TABLES),
@@ -93,6 +107,9 @@ ATTACKS = [
     "UPDATE porch.admin_event SET detail = '{}'",
     "UPDATE porch.claim SET request_id = NULL",
     "UPDATE porch.task SET task_input = '{}'",
+    "UPDATE porch.task SET task_input = NULL, pruned_at = now()",
+    "UPDATE porch.task SET pruned_events = 0",
+    "UPDATE porch.pruning SET events = 0",
     "UPDATE porch.task SET task_input_id = ''",
     "UPDATE porch.task SET pipeline_id = 0",
     "UPDATE porch.task SET version = '0'",
@@ -174,6 +191,39 @@ def test_a_reader_may_be_the_doctor(attacked: str) -> None:
     health = examine(login(attacked, "porch_reader"))
     assert [check.name for check in health.wrong] == []
     assert {check.name: check for check in health.checks}["paths"].skipped is None
+
+
+def test_an_archiver_prunes_and_gives_back(owner_url: str, tmp_path: Path) -> None:
+    porch = make_coordinator(owner_url)
+    name, secret = pipeline(porch)
+    porch.set_policy(caller(admin(porch)), name, Policy(keep={Status.DONE: 86_400}))
+    submit(porch, secret, [{"a": 1}])
+    finish(porch, secret, Status.DONE)
+    let_time_pass(porch, 2 * 86_400)
+    porch.ledger.engine.dispose()  # type: ignore[attr-defined]
+    archiver = login(owner_url, "porch_archiver")
+    assert [(one.tasks, one.events) for one in archive(archiver, tmp_path)] == [(1, 2)]
+    assert restore(archiver, list(tmp_path.iterdir())) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM porch.task",
+        "DELETE FROM porch.pruning",
+        "UPDATE porch.event SET message = 'never happened'",
+        "UPDATE porch.task SET status = 'DONE'",
+        "UPDATE porch.task SET task_input_id = ''",
+        "INSERT INTO porch.event (task_id, to_status, attempt, request_id)"
+        " VALUES (1, 'DONE', 1, gen_random_uuid())",
+        "SELECT digest FROM porch.token",
+        "UPDATE porch.pipeline SET keep_done_seconds = 86400",
+        "DROP TABLE porch.event",
+    ],
+)
+def test_an_archiver_does_nothing_else(attacked: str, statement: str) -> None:
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        psql(login(attacked, "porch_archiver"), statement)
 
 
 def test_the_rights_are_brought_up_to_date_by_each_migration(owner_url: str) -> None:

@@ -246,8 +246,46 @@ def test_work_held_in_no_attempt_is_told() -> None:
     assert Broken("holders", "it is CLAIMED in attempt 0") in of(task, steps(*LIFE[:2]))
 
 
+# Tombstones ---------------------------------------------------------------------------------
+
+PRUNED = DONE._replace(text=None, pruned=True, gone=3)
+
+
+def test_what_was_pruned_begins_with_the_event_that_is_left() -> None:
+    assert of(PRUNED, steps((R, D, 1))) == []
+    assert of(PRUNED._replace(attempt=5), steps((C, D, 5))) == []
+
+
+def test_what_was_given_back_goes_on_from_there() -> None:
+    restored = PRUNED._replace(text=INPUT.text, pruned=False, status=C, attempt=2)
+    assert of(restored, steps((R, F, 1), (F, P, 1), (P, C, 2))) == []
+    assert [b.rule for b in of(restored, steps((R, F, 1), (F, P, 1), (P, C, 3)))] == [
+        "attempts",
+        "standings",
+    ]
+
+
+def test_a_history_that_was_lost_is_none_that_was_pruned() -> None:
+    assert {b.rule for b in of(DONE, steps((R, D, 1)))} == {"paths", "attempts"}
+    assert {b.rule for b in of(PRUNED, steps())} == {"tombstones", "paths"}
+
+
+@pytest.mark.parametrize(
+    ("task", "what"),
+    [
+        (PRUNED._replace(gone=None), "nothing says of how many events"),
+        (PRUNED._replace(text=INPUT.text), "it has been pruned, and has an input"),
+        (DONE._replace(text=None), "it has not been pruned, and has no input"),
+        (PRUNED._replace(status=R), "it has been pruned, and is RUNNING"),
+    ],
+)
+def test_a_tombstone_that_is_none_is_told(task: Kept, what: str) -> None:
+    assert any(b.rule == "tombstones" and what in b.what for b in of(task, steps((R, D, 1))))
+
+
 def test_every_rule_has_been_seen_to_fail() -> None:
     failing = [
+        *of(PRUNED, steps()),
         *of(DONE._replace(leased=True, text="[]"), steps()),
         *of(DONE._replace(attempt=3), steps(*LIFE[:3], (R, D, 2))),
     ]

@@ -43,6 +43,7 @@ CODES = {
     "IllegalChange": "illegal_change",
     "StaleAttempt": "stale_attempt",
     "StatusChanged": "status_changed",
+    "TaskPruned": "task_pruned",
     "ForceNeeded": "force_needed",
     "ReasonNeeded": "reason_needed",
     "LedgerAway": "database_away",

@@ -39,16 +39,20 @@ class Administering(Looking):
         max_attempts: int | Unchanged | None = UNCHANGED,
         retry: int | Unchanged | None = UNCHANGED,
         identity: str | Unchanged = UNCHANGED,
+        keep: Mapping[str, int | None] | Unchanged = UNCHANGED,
     ) -> Pipeline:
         """Set policies of a pipeline (admin); None for none.
 
         ``lease`` and ``retry`` (the wait before the second attempt, doubled with each) in seconds.
+        ``keep``: by status, the seconds for which inputs and histories of tasks that ended so are
+        kept; statuses that are left out stay as they are.
         """
         given = {
             "lease": lease,
             "max_attempts": max_attempts,
             "retry": retry,
             "identity": identity,
+            "keep": keep,
         }
         body = {word: value for word, value in given.items() if not isinstance(value, Unchanged)}
         return self._pipelines("set_policy", {"pipeline": name, **body})[0]

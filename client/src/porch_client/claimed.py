@@ -35,7 +35,7 @@ class Claimed:
 
     @property
     def task_input(self) -> dict[str, Any]:
-        return self.task.task_input
+        return self.task.task_input or {}
 
     @property
     def attempt(self) -> int:

@@ -141,6 +141,7 @@ _KINDS: dict[str, type[PorchError]] = {
             "token_ended",
             "illegal_change",
             "status_changed",
+            "task_pruned",
             "identity_conflict",
             "force_needed",
             "reason_needed",

@@ -65,13 +65,13 @@ class Task:
     """One definition of work as it stands. Times are ISO 8601 in UTC.
 
     ``job_id``: what a scheduler calls the job of its last attempt. ``retry_at``: when it will be
-    PENDING again by itself.
+    PENDING again by itself. ``task_input``: None of what ended long ago and has been pruned.
     """
 
     pipeline: str
     version: str
     task_input_id: str
-    task_input: dict[str, Any]
+    task_input: dict[str, Any] | None
     status: str
     attempt: int
     priority: int
@@ -193,7 +193,8 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """A thing that can be run. ``lease`` and ``retry`` are in seconds; ``counts`` are tasks per
-    status; ``oldest_pending`` is the age in seconds of the oldest PENDING task."""
+    status; ``oldest_pending`` is the age in seconds of the oldest PENDING task. ``keep``: seconds
+    for which inputs and histories are kept, by the status that tasks ended in; None for ever."""
 
     name: str
     uri: str
@@ -204,10 +205,12 @@ class Pipeline:
     retry: int | None
     counts: Mapping[str, int]
     oldest_pending: float | None
+    keep: Mapping[str, int | None] = field(default_factory=dict)
 
     @classmethod
     def from_wire(cls, sent: Mapping[str, Any]) -> Pipeline:
-        fields = {name: sent[name] for name in cls.__dataclass_fields__}
+        # A coordinator of before there was the last one does not send it.
+        fields = {name: sent[name] for name in cls.__dataclass_fields__ if name in sent}
         return cls(**{**fields, "versions": tuple(sent["versions"])})
 
 

@@ -55,6 +55,8 @@ def seen(task: Task) -> str:
 def history(task: Task, events: Sequence[Event]) -> str:
     """A task and everything that happened to it. Times are in UTC, each day named once."""
     task_input = json.dumps(task.task_input, ensure_ascii=False)
+    if task.task_input is None:
+        task_input = "(pruned: its input and earlier history are no longer kept)"
     head = f"{task.pipeline} {task.version}  {task_input}   {task.status}  attempt {task.attempt}"
     lines = [head, _facts(task)]
     day, token, host = "", None, None
@@ -143,6 +145,7 @@ def pipeline(found: Pipeline) -> str:
         "lease": "none" if found.lease is None else age(found.lease),
         "max attempts": limit,
         "retry": "none" if found.retry is None else f"after {age(found.retry)}, then twice that",
+        "kept": " ".join(f"{s} {age(n)}" for s, n in found.keep.items() if n) or "for ever",
         "tasks": statuses(found.counts) or "none",
         "oldest pending": age(found.oldest_pending),
     }

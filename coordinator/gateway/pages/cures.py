@@ -14,6 +14,7 @@ CURES = {
     "illegal_change": "open the task to see what has happened",
     "reason_needed": "give a reason: it is kept with the task",
     "stale_attempt": "open the task to see what has happened",
+    "task_pruned": "let whoever runs porch give it back from the archive: porch-server restore",
     "status_changed": "look at the task as it is now, and decide anew",
     "too_slow": "ask for less: filter by a pipeline or a status",
     "unknown_pipeline": "choose one of those that the page with all tasks lists",

@@ -19,6 +19,8 @@ SYMBOLS: dict[Status, str] = {
     Status.FAILED: "✕",
     Status.CANCELLED: "⊘",
 }
+#: What stands in the place of an input that is no longer kept.
+PRUNED = "(pruned: no longer kept)"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
@@ -115,15 +117,17 @@ def unseen(text: str) -> str:
     return _ESCAPE.sub(as_it_was, text)
 
 
-def one_line(task_input: Mapping[str, Any]) -> str:
+def one_line(task_input: Mapping[str, Any] | None) -> str:
     """A task_input as one line of JSON, in which the text filter finds what is copied from it.
 
     >>> one_line({"sample": "S1", "lanes": [1, 2]})
     '{"sample":"S1","lanes":[1,2]}'
     """
+    if task_input is None:
+        return PRUNED
     return json.dumps(task_input, ensure_ascii=False, separators=(",", ":"))
 
 
-def whole(task_input: Mapping[str, Any]) -> str:
+def whole(task_input: Mapping[str, Any] | None) -> str:
     """A task_input as JSON that people read."""
-    return json.dumps(task_input, ensure_ascii=False, indent=2)
+    return PRUNED if task_input is None else json.dumps(task_input, ensure_ascii=False, indent=2)

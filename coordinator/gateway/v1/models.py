@@ -130,7 +130,7 @@ class Task(BaseModel):
         return cls(
             pipeline=Pipeline.of(pipeline, task.version),
             task_input_id=task.task_input_id,
-            task_input=task.task_input,
+            task_input=task.task_input or {},
             status=TaskStateEnum(task.status),
         )
 

@@ -80,7 +80,7 @@ def pipeline(porch: Porch, caller: Reader, name: SentInAddress) -> PipelineShape
 def set_policy(
     porch: Porch, caller: Writer, name: SentInAddress, body: PolicyBody
 ) -> PipelineShape:
-    """Set policies of a pipeline: identity, lease, max_attempts, retry."""
+    """Set policies of a pipeline: identity, lease, max_attempts, retry, keep."""
     return shapes.pipeline(porch.set_policy(caller, name, body.policy()))
 
 

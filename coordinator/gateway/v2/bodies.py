@@ -19,6 +19,7 @@ from coordinator.sent import (
     SentSeconds,
     SentText,
 )
+from coordinator.status import Status
 
 
 class ClaimBody(Sent):
@@ -83,12 +84,17 @@ class VersionBody(Sent):
 
 
 class PolicyBody(Sent):
-    """Policies to set: what is left out stays as it is; null means none."""
+    """Policies to set: what is left out stays as it is; null means none.
+
+    ``keep``: for how many seconds inputs and histories of DONE, FAILED and CANCELLED tasks are
+    kept; null for ever.
+    """
 
     identity: IdentityPolicy = "version"
     lease: int | None = None
     max_attempts: int | None = None
     retry: int | None = None
+    keep: dict[Status, int | None] = Field(default_factory=dict)
 
     def policy(self) -> Policy:
         """The policies that were given."""

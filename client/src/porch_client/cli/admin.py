@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from porch_client.cli.door import Door, emit, pass_door
-from porch_client.cli.values import duration, limit
+from porch_client.cli.values import duration, kept, limit
 from porch_client.model import Pipeline
 from porch_client.render import pipeline as one_pipeline
 from porch_client.render import pipelines, tokens
@@ -81,6 +81,14 @@ def show_pipeline(door: Door, name: str) -> None:
     type=click.Choice(["version", "pipeline"]),
     help="Whether one input runs once per version, or once whatever the version.",
 )
+@click.option(
+    "--keep",
+    type=kept,
+    multiple=True,
+    metavar="STATUS=90d|none",
+    help="How long inputs and histories of DONE, FAILED or CANCELLED tasks are kept, before"
+    " `porch-server archive` prunes them. May be given for each.",
+)
 @pass_door
 def update_pipeline(
     door: Door,
@@ -89,6 +97,7 @@ def update_pipeline(
     max_attempts: int | None,
     retry: int | None,
     identity: str | None,
+    keep: Sequence[tuple[str, int | None]],
 ) -> None:
     """Change the policy of pipeline NAME."""
     limits = {"lease": lease, "max_attempts": max_attempts, "retry": retry}
@@ -96,8 +105,12 @@ def update_pipeline(
     given: dict[str, Any] = {name: n or None for name, n in limits.items() if n is not None}
     if identity is not None:
         given["identity"] = identity
+    if keep:
+        given["keep"] = dict(keep)
     if not given:
-        raise click.UsageError("say what to change: --lease, --max-attempts, --retry or --identity")
+        raise click.UsageError(
+            "say what to change: --lease, --max-attempts, --retry, --identity or --keep"
+        )
     with door.porch() as porch:
         emit(porch.set_policy(name, **given))
 

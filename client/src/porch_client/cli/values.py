@@ -27,6 +27,14 @@ def age(text: str) -> int:
     return 0 if text in ("0", "0s") else duration(text)
 
 
+def kept(text: str) -> tuple[str, int | None]:
+    """A status and seconds, from DONE=90d; `none` is None."""
+    status, equals, length = text.partition("=")
+    if not equals or not length:
+        raise click.BadParameter(f'"{text}" says not what is kept how long: write DONE=90d')
+    return status.upper(), duration(length) or None
+
+
 def limit(text: str) -> int:
     """A whole number from 1 up; `none` is 0."""
     if text == "none":

@@ -1,0 +1,223 @@
+"""``porch-server archive`` and ``restore``: what ended long ago leaves the database, or comes back.
+
+What is pruned is on disk first. A file is written whole under another name, synced, renamed, and
+its folder synced, before the first of its tasks is pruned: whatever dies in between loses nothing,
+and at most some tasks are in two files. A file is named by its first task as that ended, so that
+one that was not pruned at all is written again under the same name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from itertools import chain, islice
+from pathlib import Path
+from urllib.parse import quote
+
+from coordinator.errors import BadRequest, PorchError
+from coordinator.identity import Identified, Limits, identified
+from db.archiving import Archive, Due, Kept
+from db.engine import make_engine
+from db.import_target import NotMigrated
+from db.shape import behind
+from db.translate import translated
+
+#: Tasks in one transaction, and in one file.
+BATCH = 250
+FILE = 25_000
+
+#: What was accepted under the limits of its day is not judged by those of today.
+_NO_LIMITS = Limits(max_bytes=2**40, max_depth=10_000)
+
+Tell = Callable[["Pruned"], None]
+
+
+class ArchiveBusy(PorchError):
+    """Another archive is being written in this folder."""
+
+    code = "archive_busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was pruned of a pipeline in one status, so far; ``file``: the last one written."""
+
+    pipeline: str
+    status: str
+    tasks: int
+    events: int
+    files: int
+    file: str | None
+
+
+def archive(
+    database_url: str,
+    folder: Path | None,
+    *,
+    seconds: float | None = None,
+    from_the_start: bool = False,
+    tell: Tell = lambda _: None,
+) -> list[Pruned]:
+    """Prune what the pipelines' policies keep no longer, having written it to ``folder`` (None:
+    it is not written). Returns what was pruned, by pipeline and status.
+
+    Rests as long as it works, in batches of some milliseconds, so that whoever claims meanwhile
+    does not notice. ``seconds``: begins no new file after so many; the next run goes on there.
+    ``from_the_start``: looks again at times where everything was pruned before, as an import may
+    have brought more. Raises ArchiveBusy, NotMigrated, LedgerAway, OSError.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    with _opened(database_url) as kept_there, _only_one(folder):
+        done = []
+        for kept in kept_there.policies():
+            pruned = Pruned(kept.pipeline, kept.status.value, 0, 0, 0, None)
+            batches = _rested(kept_there.due(kept, BATCH, from_the_start=from_the_start))
+            while until is None or time.monotonic() < until:
+                first = next(batches, None)
+                if first is None:
+                    break
+                several = chain([first], islice(batches, FILE // BATCH - 1))
+                some, path = _write(folder, kept, several)
+                pruned = _pruned(kept_there, kept, some, pruned, path)
+                tell(pruned)
+            done.append(pruned)
+        return done
+
+
+def restore(database_url: str, files: Sequence[Path], tasks: Sequence[str] = ()) -> tuple[int, int]:
+    """Give inputs back to tasks that have been pruned, from archives or any JSON lines that have
+    ``pipeline``, ``version`` and ``task_input``. ``tasks``: only those, by beginnings of keys.
+
+    Returns how many were given back, and how many lines fitted. Raises BadRequest for a line that
+    is none of these, LedgerAway, OSError.
+    """
+    restored = fitted = 0
+    with _opened(database_url) as kept_there:
+        lines = chain.from_iterable(map(_lines, files))
+        wanted = (line for line in lines if not tasks or line[2].hex().startswith(tuple(tasks)))
+        while some := list(islice(wanted, BATCH)):
+            # Of one that is in two files, one is enough; and a row is changed once by a statement.
+            unique = {line[:3]: line for line in some}
+            fitted += len(unique)
+            restored += kept_there.restore(list(unique.values()))
+    return restored, fitted
+
+
+@contextmanager
+def _opened(database_url: str) -> Iterator[Archive]:
+    engine = make_engine(database_url)
+    try:
+        with translated():
+            needed = behind(engine)
+        if needed is not None:
+            raise NotMigrated(f"the database of porch {needed}", "run `porch-server migrate` first")
+        yield Archive(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _only_one(folder: Path | None) -> Iterator[None]:
+    """Holds the folder for itself, until the end of this process at the latest."""
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArchiveBusy(
+                f"another archive is being written to {folder}", "wait for its end"
+            ) from None
+        yield
+    finally:
+        os.close(held)
+
+
+def _rested(batches: Iterator[list[Due]]) -> Iterator[list[Due]]:
+    while True:
+        began = time.monotonic()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        time.sleep(time.monotonic() - began)
+        yield batch
+
+
+def _write(
+    folder: Path | None, kept: Kept, batches: Iterator[list[Due]]
+) -> tuple[list[Due], Path | None]:
+    """Write the lines of some tasks to a file, safely; the tasks, without their lines."""
+    if folder is None:
+        return [one for batch in batches for one in batch], None
+    first = next(batches)
+    path = folder / _name(kept, first[0])
+    part = path.with_name(f".{path.name}.part")
+    some: list[Due] = []
+    with closing(os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")) as f:
+        with gzip.GzipFile("", "wb", fileobj=f, mtime=0) as packed:
+            for batch in chain([first], batches):
+                for one in batch:
+                    packed.write(one.line.encode() + b"\n")
+                    some.append(one._replace(line=""))
+        f.flush()
+        os.fsync(f.fileno())
+    part.replace(path)
+    _sync(folder)
+    return some, path
+
+
+def _name(kept: Kept, first: Due) -> str:
+    when = first.updated_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    pipeline = quote(kept.pipeline, safe="")[:100]
+    return f"{pipeline}.{kept.pipeline_id}.{kept.status}.{when}.{first.task_id}.ndjson.gz"
+
+
+def _sync(folder: Path) -> None:
+    entry = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(entry)
+    finally:
+        os.close(entry)
+
+
+def _pruned(
+    there: Archive, kept: Kept, some: Sequence[Due], so_far: Pruned, path: Path | None
+) -> Pruned:
+    tasks, events = so_far.tasks, so_far.events
+    for begin in range(0, len(some), BATCH):
+        began = time.monotonic()
+        gone = there.prune(kept, some[begin : begin + BATCH])
+        tasks, events = tasks + gone[0], events + gone[1]
+        time.sleep(time.monotonic() - began)
+    files = so_far.files + (path is not None)
+    name = so_far.file if path is None else path.name
+    return Pruned(so_far.pipeline, so_far.status, tasks, events, files, name)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str, bytes, str]]:
+    with path.open("rb") as f:
+        packed = f.peek(2)[:2] == b"\x1f\x8b"
+        yield from _parsed(path, gzip.GzipFile(fileobj=f) if packed else f)
+
+
+def _parsed(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[str, str, bytes, str]]:
+    for number, line in enumerate(lines, 1):
+        try:
+            said = json.loads(line)
+            pipeline, version, given = said["pipeline"], said["version"], said["task_input"]
+            key = identified(given, _NO_LIMITS)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            key = BadRequest("it is not a JSON object with pipeline, version and task_input")
+        if not isinstance(key, Identified):
+            raise BadRequest(f"{path}, line {number}: {key.message}", key.cure)
+        yield pipeline, version, key.key, key.text
