@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from coordinator.shapes import moment
 from coordinator.status import Status
@@ -13,9 +13,11 @@ from coordinator.status import Status
 MOST_CHARACTERS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class StatusMessage:
-    """One committed change of a task: as Event, and of which task of which pipeline."""
+class StatusMessage(NamedTuple):
+    """One committed change of a task: as Event, and of which task of which pipeline.
+
+    A tuple, as a relay makes one for each change there is.
+    """
 
     event_id: int
     at: datetime

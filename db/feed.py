@@ -45,9 +45,11 @@ FEED = text(
         ORDER BY event_id
         LIMIT :look_at
     ), fit AS (
-        SELECT e.event_id, e.at, t.pipeline_id, p.name AS pipeline, t.version, t.task_input_id,
-            e.from_status, e.to_status, e.attempt, k.description AS token, e.host, e.job_id,
-            left(e.message, :most_characters + 1) AS message
+        SELECT e.event_id, e.at, t.pipeline_id, p.name AS pipeline, t.version,
+            encode(t.task_input_id, 'hex') AS task_input_id, e.from_status, e.to_status, e.attempt,
+            k.description AS token, e.host, e.job_id,
+            CASE WHEN char_length(e.message) > :most_characters
+                THEN left(e.message, :most_characters - 1) || '…' ELSE e.message END AS message
         FROM looked e
             JOIN porch.task t USING (task_id)
             JOIN porch.pipeline p ON p.pipeline_id = t.pipeline_id
@@ -65,6 +67,8 @@ FEED = text(
     ORDER BY fit.event_id
     """
 )
+
+_STATUS = {status.value: status for status in Status}
 
 
 @dataclass(slots=True)
@@ -117,6 +121,8 @@ def read_page(
     connection: Connection, wanted: Wanted, after: int, upto: int, look_at: int, most: int
 ) -> FeedPage:
     """See ``coordinator.ledger``: what ``feed`` promises."""
+    # Where all but a few fit, more than are told would be read for nothing.
+    look_at = min(look_at, most) if wanted == Wanted() else look_at
     values: dict[str, Any] = {
         "after": after,
         "upto": upto,
@@ -137,21 +143,6 @@ def read_page(
 
 
 def _message_of(row: Row[Any]) -> StatusMessage:
-    said = row.message
-    if said is not None and len(said) > MOST_CHARACTERS:
-        said = said[: MOST_CHARACTERS - 1] + "…"
-    return StatusMessage(
-        row.event_id,
-        row.at,
-        row.pipeline_id,
-        row.pipeline,
-        row.version,
-        bytes(row.task_input_id).hex(),
-        None if row.from_status is None else Status(row.from_status),
-        Status(row.to_status),
-        row.attempt,
-        row.token,
-        row.host,
-        row.job_id,
-        said,
-    )
+    _, _, event_id, at, pipeline_id, pipeline, version, key, was, now, *others = tuple(row)
+    was, now = None if was is None else _STATUS[was], _STATUS[now]
+    return StatusMessage(event_id, at, pipeline_id, pipeline, version, key, was, now, *others)

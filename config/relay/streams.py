@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
+from hiredis import pack_command
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -49,28 +50,45 @@ class Streams:
 
     def tell(self, messages: Sequence[StatusMessage]) -> int:
         last = messages[-1].event_id
-        pipe = self._redis.pipeline(transaction=False)
-        for message in messages if self._length else ():
-            pipe.xadd(
-                signal_of(message.pipeline_id),
-                _entry(message),
-                id=f"{message.event_id}-0",
-                maxlen=self._length,
-            )
+        commands = [self._entry(message) for message in messages] if self._length else []
         if self._length:
-            pipe.set(_POSITION, last)
+            commands.append(("SET", _POSITION, last))
         for pipeline_id in {message.pipeline_id for message in messages}:
-            pipe.publish(signal_of(pipeline_id), last)
-        pipe.publish(signal_of(None), last)
+            commands.append(("PUBLISH", signal_of(pipeline_id), last))
+        commands.append(("PUBLISH", signal_of(None), last))
         try:
-            replies = pipe.execute(raise_on_error=False)
+            refusals = self._said(commands)
         except (RedisError, OSError) as away:
             raise _not_taken(away) from away
-        for reply in replies:
-            known = isinstance(reply, ResponseError) and _KNOWN in str(reply)
-            if isinstance(reply, Exception) and not known:
-                raise _not_taken(reply) from reply
+        for refusal in refusals:
+            if _KNOWN not in str(refusal):
+                raise _not_taken(refusal) from refusal
         return last
+
+    def _said(self, commands: Sequence[tuple[Any, ...]]) -> list[ResponseError]:
+        """Say all in one write; what was refused. A pipeline would take thrice the processor time,
+        which is much where thousands of changes are told a second."""
+        connection: Any = self._redis.connection_pool.get_connection()
+        try:
+            connection.send_packed_command([b"".join(map(pack_command, commands))])
+            refusals = []
+            for _ in commands:
+                try:
+                    connection.read_response()
+                except ResponseError as refusal:
+                    refusals.append(refusal)
+        except BaseException:
+            connection.disconnect()  # what is still to be read would answer somebody else
+            raise
+        finally:
+            self._redis.connection_pool.release(connection)
+        return refusals
+
+    def _entry(self, message: StatusMessage) -> tuple[Any, ...]:
+        key, number = signal_of(message.pipeline_id), f"{message.event_id}-0"
+        fields = message.as_wire().items()
+        told = (part for field in fields if field[1] is not None for part in field)
+        return ("XADD", key, "MAXLEN", "~", self._length, number, *told)
 
     def close(self) -> None:
         self._redis.close()
@@ -82,10 +100,6 @@ def client_of(url: str) -> Redis:
     app.conf.update(redis_socket_timeout=5, redis_socket_connect_timeout=3)
     client: Redis = app.backend.client
     return client
-
-
-def _entry(message: StatusMessage) -> dict[Any, Any]:
-    return {name: value for name, value in message.as_wire().items() if value is not None}
 
 
 def _not_taken(error: Exception) -> NotTaken:
