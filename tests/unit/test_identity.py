@@ -227,11 +227,20 @@ def test_a_mebibyte_is_too_large_unless_the_operator_says_otherwise() -> None:
 
 
 class TestTheQuickWay:
-    """For plain definitions, Python's encoder stands in for that of RFC 8785."""
+    """For plain definitions, orjson stands in for RFC 8785, and for what keeps them as written."""
 
     @given(_inputs)
     def test_writes_what_the_rfc_says(self, task_input: dict[str, Any]) -> None:
         assert canonical_json(task_input) == rfc8785.dumps(task_input)
+
+    @given(_inputs)
+    def test_keeps_what_the_caller_wrote(self, task_input: dict[str, Any]) -> None:
+        kept = json.loads(identify(task_input, Limits(max_depth=1_000)).text)
+        assert json.dumps(kept) == json.dumps(task_input)  # the order of keys, and 1 or 1.0
+
+    @pytest.mark.parametrize("depth", [200, 400])
+    def test_reaches_as_deep_as_a_limit_may_be(self, depth: int) -> None:
+        assert canonical_json(nested(depth)) == rfc8785.dumps(nested(depth))
 
     @given(st.characters(exclude_categories=["Cs"]), st.characters(exclude_categories=["Cs"]))
     def test_of_every_sign_in_keys_and_texts(self, one: str, other: str) -> None:
