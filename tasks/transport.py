@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from kombu.transport import redis, virtual
@@ -47,6 +48,15 @@ class QoS(redis.QoS):
 class _Patient:
     Message = Message
     QoS = QoS
+
+    def conn_or_acquire(self, client: Any = None) -> Any:
+        """A client of the pool, kept as long as that: kombu makes one for each thing it says."""
+        if client is None:
+            client = getattr(self, "_kept", None)
+            pool = self.pool  # type: ignore[attr-defined]
+            if client is None or client.connection_pool is not pool:
+                client = self._kept = self._create_client()  # type: ignore[attr-defined]
+        return nullcontext(client)
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
