@@ -8,8 +8,8 @@ from dataclasses import replace
 from coordinator import access
 from coordinator.errors import BadRequest, PipelineExists, VersionExists
 from coordinator.lookup import Lookup
-from coordinator.model import Keep, Pipeline, PipelineLoad
-from coordinator.requests import Caller, Policy
+from coordinator.model import KEEP_ALL, Pipeline, PipelineLoad
+from coordinator.requests import Caller, Policy, Unchanged
 from coordinator.status import Status
 
 _NAME_LENGTH = 200
@@ -73,22 +73,14 @@ class Administration(Lookup):
         """
         who, origin = self._enter(caller)
         access.require_admin(who)
-        given = policy.given()
-        for word, value in given.items():
+        for word, value in policy.given().items():
             if isinstance(value, int) and not 1 <= value <= 2**31 - 1:
                 raise BadRequest(
                     f"{word} of {value} is not within 1 and {2**31 - 1}", "or none at all"
                 )
-        known = self._named(who, name)
-        if "keep" in given:
-            given["keep"] = _kept(known.keep, given["keep"])
-        wanted = replace(known, **given)
-        if wanted.retry is not None and wanted.max_attempts is None:
-            raise BadRequest(
-                f'pipeline "{name}" would try again for ever what fails',
-                "set max attempts as well: `--max-attempts N`",
-            )
-        self.ledger.set_policy(wanted, origin)
+        if not isinstance(policy.keep, Unchanged):
+            _check_keep(policy.keep)
+        self.ledger.set_policy(self._named(who, name), policy, origin)
         return self._load(name)
 
     def pipelines(self, caller: Caller, name: str | None = None) -> list[PipelineLoad]:
@@ -108,17 +100,15 @@ class Administration(Lookup):
         return load
 
 
-def _kept(known: Keep, given: Mapping[Status, int | None]) -> Keep:
-    """What is kept for how long, where only some of it is to be changed."""
+def _check_keep(given: Mapping[Status, int | None]) -> None:
     for status, seconds in given.items():
-        if status not in known.by_status():
+        if status not in KEEP_ALL.by_status():
             raise BadRequest(f"{status} work is never pruned", "say DONE, FAILED or CANCELLED")
         if seconds is not None and not SHORTEST_KEPT <= seconds <= 2**31 - 1:
             raise BadRequest(
                 f"{status} work cannot be kept for {seconds} s",
                 f"keep it for a day ({SHORTEST_KEPT} s) at least: messages may come again",
             )
-    return known._replace(**{status.lower(): seconds for status, seconds in given.items()})
 
 
 def check_text(what: str, text: str, most: int = _NAME_LENGTH) -> None:

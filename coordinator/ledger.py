@@ -35,7 +35,7 @@ from coordinator.model import (
     TaskFilter,
     Token,
 )
-from coordinator.requests import Rotation
+from coordinator.requests import Policy, Rotation
 from coordinator.status import Status
 from coordinator.views import (
     AdminEvent,
@@ -263,12 +263,13 @@ class Ledger(Protocol):
         """Add a version if the pipeline has it not; whether this request did, now or before."""
         ...
 
-    def set_policy(self, wanted: Pipeline, origin: Origin) -> None:
-        """Give the pipeline the policies of ``wanted``.
+    def set_policy(self, pipeline: Pipeline, policy: Policy, origin: Origin) -> None:
+        """Give the pipeline what is given of ``policy``; the others stay as they are by then.
 
         Tasks that exist get the identity policy too; raises IdentityConflict, and changes nothing,
-        where the policy ``pipeline`` would make one task of several. What a sweep does goes by the
-        policies of its own moment. A request that comes again undoes nothing that was set since.
+        where the policy ``pipeline`` would make one task of several; BadRequest for a retry without
+        a limit of attempts. What a sweep does goes by the policies of its own moment. A request
+        that comes again undoes nothing that was set since.
         """
         ...
 

@@ -13,6 +13,8 @@ from coordinator.views import AdminAction, AdminEvent
 from db import schema
 from db.base import PostgresBase
 
+#: Policies that were set to what they were are noted for when the request comes again, and are no
+#: event.
 ADMIN_EVENTS = text(
     """
     SELECT e.admin_event_id, e.at, e.action, e.token_id, k.description AS token, e.host,
@@ -20,7 +22,7 @@ ADMIN_EVENTS = text(
     FROM porch.admin_event e
         LEFT JOIN porch.token k USING (token_id)
         LEFT JOIN porch.pipeline p ON p.pipeline_id = e.pipeline_id
-    WHERE e.admin_event_id > :after
+    WHERE e.admin_event_id > :after AND (e.action <> 'set_policy' OR e.detail <> '{}')
     ORDER BY e.admin_event_id
     LIMIT :limit
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -19,6 +19,7 @@ from coordinator.errors import (
     UnknownToken,
 )
 from coordinator.model import Origin, Permission, Pipeline, PipelineLoad
+from coordinator.requests import Policy
 from coordinator.status import Status
 from db import questions, schema
 from db.admin_events import is_noted, note
@@ -68,6 +69,13 @@ RESCOPE = text(
     WHERE t.task_id = locked.task_id
     """
 )
+
+_POLICIES = {
+    "identity": "identity",
+    "lease": "lease_seconds",
+    "max_attempts": "max_attempts",
+    "retry": "retry_seconds",
+}
 
 
 class AdministrationLedger(TokenLedger):
@@ -128,35 +136,29 @@ class AdministrationLedger(TokenLedger):
                 note(connection, "add_version", origin, said, pipeline_id=pipeline.pipeline_id)
         return added
 
-    def set_policy(self, wanted: Pipeline, origin: Origin) -> None:
+    def set_policy(self, pipeline: Pipeline, policy: Policy, origin: Origin) -> None:
         p = schema.pipeline
-        target = {"pipeline_id": wanted.pipeline_id}
-        policies = {
-            "identity": wanted.identity,
-            "lease_seconds": wanted.lease,
-            "max_attempts": wanted.max_attempts,
-            "retry_seconds": wanted.retry,
-            "keep_done_seconds": wanted.keep.done,
-            "keep_failed_seconds": wanted.keep.failed,
-            "keep_cancelled_seconds": wanted.keep.cancelled,
-        }
-        setting = update(p).where(p.c.pipeline_id == wanted.pipeline_id).values(**policies)
+        target = {"pipeline_id": pipeline.pipeline_id}
+        given = _columns(policy)
         try:
             with self._transaction(bounded=False) as connection:
-                before = connection.execute(LOCK_POLICY, target).one()
+                before = connection.execute(LOCK_POLICY, target).one()._asdict()
                 # What comes again must not undo what was set since.
                 if is_noted(connection, "set_policy", origin):
                     return
-                if before.identity != wanted.identity:
+                changed = {name: [before[name], to] for name, to in given.items()}
+                changed = {name: both for name, both in changed.items() if both[0] != both[1]}
+                if "identity" in changed:
                     connection.execute(LOCK_PIPELINE, target)
-                    connection.execute(RESCOPE, {**target, "identity": wanted.identity})
-                connection.execute(setting)
-                changed = _changed(before._asdict(), policies)
+                    connection.execute(RESCOPE, {**target, "identity": given["identity"]})
                 if changed:
-                    note(connection, "set_policy", origin, changed, **target)
+                    setting = update(p).where(p.c.pipeline_id == pipeline.pipeline_id)
+                    connection.execute(setting.values(given))
+                # Also where nothing has changed: it may come again when there is something.
+                note(connection, "set_policy", origin, changed, **target)
         except TooSlow as slow:
             raise TooSlow(
-                f'pipeline "{wanted.name}" has too many tasks to change its identity policy in a '
+                f'pipeline "{pipeline.name}" has too many tasks to change its identity policy in a '
                 "few seconds; it stays as it was",
                 "choose the identity policy while a pipeline has few tasks, or register it anew",
             ) from slow
@@ -204,6 +206,9 @@ def _allowed(digest: bytes, row: Row[Any] | None) -> Permission | AccessDenied:
     return Permission(row.token_id, row.description, pipeline)
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What is set to something else, as ``{policy: [before, after]}``."""
-    return {name: [before[name], to] for name, to in after.items() if before[name] != to}
+def _columns(policy: Policy) -> dict[str, Any]:
+    """What is to be set, by the names of columns."""
+    given = policy.given()
+    kept = given.pop("keep", {})
+    columns = {_POLICIES[word]: to for word, to in given.items()}
+    return columns | {f"keep_{status.lower()}_seconds": to for status, to in kept.items()}

@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from coordinator.errors import (
     PRUNED_CURE,
+    BadRequest,
     IdentityConflict,
     InternalError,
     LedgerAway,
@@ -24,6 +25,10 @@ _BY_CONSTRAINT: dict[str, PorchError] = {
         "some input is registered under more than one version of this pipeline, "
         "so it cannot be once for the whole pipeline",
         "keep the identity policy `version`",
+    ),
+    "pipeline_retry_limit_check": BadRequest(
+        "the pipeline would try again for ever what fails",
+        "set max attempts as well: `--max-attempts N`",
     ),
     # It was pruned between our look at it and our change.
     "task_pruned_check": TaskPruned(

@@ -108,6 +108,16 @@ class TestPolicies:
         load = porch.set_policy(first, name, Policy(lease=60))
         assert load.pipeline.lease == 3_600
 
+    def test_nor_does_one_that_changed_nothing_at_first(self, porch: Coordinator) -> None:
+        name, _ = pipeline(porch)
+        boss = admin(porch)
+        porch.set_policy(caller(boss), name, Policy(lease=60))
+        again = caller(boss)
+        porch.set_policy(again, name, Policy(lease=60))
+        porch.set_policy(caller(boss), name, Policy(lease=3_600))
+        load = porch.set_policy(again, name, Policy(lease=60))
+        assert load.pipeline.lease == 3_600
+
     @pytest.mark.parametrize("policy", [Policy(lease=0), Policy(max_attempts=2**31)])
     def test_a_bound_that_is_none_is_refused(self, porch: Coordinator, policy: Policy) -> None:
         name, _ = pipeline(porch)

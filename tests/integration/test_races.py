@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier
 from typing import Any
 from uuid import uuid4
@@ -15,10 +16,13 @@ from sqlalchemy import text
 
 from config.embedded import EmbeddedUrls
 from config.wiring import make_coordinator
-from coordinator.model import Task
-from coordinator.requests import Caller, Search
+from coordinator.errors import BadRequest
+from coordinator.model import Keep, Task
+from coordinator.requests import Caller, Policy, Search
 from coordinator.service import Coordinator
-from tests.factories import admin, definitions, pipeline, submit
+from coordinator.status import Status
+from tests.factories import admin, caller, definitions, pipeline, submit
+from tests.house import wait_until
 from tests.racers import Racers
 
 RACERS = 16
@@ -218,3 +222,62 @@ def test_one_claim_sent_many_times_at_once_gets_the_same_tasks(
         found = list(pool.map(claim, coordinators))
     assert len({tuple(task.key for task in tasks) for tasks in found}) == 1
     assert count(porch, secret) == {"CLAIMED": 10, "PENDING": 90}
+
+
+@contextmanager
+def held(porch: Coordinator, name: str, waiters: int) -> Iterator[None]:
+    """A pipeline of which no policy can be set, until so many wait for it."""
+    engine = porch.ledger.engine  # type: ignore[attr-defined]
+    lock = text("SELECT FROM porch.pipeline WHERE name = :name FOR NO KEY UPDATE")
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with engine.connect() as holder, engine.connect() as onlooker:
+        holder.execute(lock, {"name": name})
+        yield
+        onlooker.execution_options(isolation_level="AUTOCOMMIT")
+        wait_until(lambda: onlooker.execute(waiting).scalar_one() == waiters)
+
+
+def test_several_who_set_different_policies_at_once_all_do(
+    porch: Coordinator, coordinators: list[Coordinator]
+) -> None:
+    name, _ = pipeline(porch)
+    boss, day = admin(porch), 86_400
+    policies = [
+        Policy(lease=60),
+        Policy(max_attempts=3),
+        Policy(identity="pipeline"),
+        Policy(keep={Status.DONE: day}),
+        Policy(keep={Status.FAILED: 2 * day}),
+    ]
+    with ThreadPoolExecutor(len(policies)) as pool:
+        with held(porch, name, len(policies)):
+            setting = [
+                pool.submit(one.set_policy, caller(boss), name, policy)
+                for one, policy in zip(coordinators, policies, strict=False)
+            ]
+        for one in setting:
+            one.result()
+    (load,) = porch.pipelines(caller(boss), name)
+    found = load.pipeline
+    assert (found.lease, found.max_attempts, found.identity) == (60, 3, "pipeline")
+    assert found.keep == Keep(done=day, failed=2 * day)
+
+
+def test_of_two_policies_that_do_not_go_together_one_is_refused(
+    porch: Coordinator, coordinators: list[Coordinator]
+) -> None:
+    name, _ = pipeline(porch)
+    boss = admin(porch)
+    porch.set_policy(caller(boss), name, Policy(max_attempts=3))
+    with ThreadPoolExecutor(2) as pool:
+        with held(porch, name, 2):
+            setting = [
+                pool.submit(one.set_policy, caller(boss), name, policy)
+                for one, policy in zip(
+                    coordinators, [Policy(retry=60), Policy(max_attempts=None)], strict=False
+                )
+            ]
+        (refused,) = filter(None, [one.exception() for one in setting])
+    assert isinstance(refused, BadRequest)
+    (load,) = porch.pipelines(caller(boss), name)
+    assert (load.pipeline.retry, load.pipeline.max_attempts) in [(60, 3), (None, None)]
