@@ -23,6 +23,18 @@ _OF_ONE = (
     *("pipelines", "catalogue", "own_pipeline", "check_admin", "recognise"),
     *("add_token", "tokens", "rotate_token", "revoke_token", "admin_events"),
 )
+#: What all doors call these, and so do logs and traces; the others have one name only.
+_WORDS = {
+    "add_own_version": "add_version",
+    "add_token": "issue_token",
+    "bring": "update",
+    "catalogue": "pipelines",
+    "foresee": "preview",
+    "outlines": "list",
+    "release_claim": "release",
+    "release_seen": "release",
+    "tasks": "list",
+}
 
 
 class Observed(Coordinator):
@@ -88,6 +100,8 @@ class Observed(Coordinator):
 
 
 def _observed(name: str, verb: Callable[..., Any], *, of_many: bool) -> Callable[..., Any]:
+    word = _WORDS.get(name, name)
+
     @wraps(verb)
     def observed(self: Observed, caller: Caller, *args: Any, **options: Any) -> Any:
         began = time.perf_counter()
@@ -97,7 +111,7 @@ def _observed(name: str, verb: Callable[..., Any], *, of_many: bool) -> Callable
             self.observer.refuse((refusal,), caller.request_id)
             raise
         finally:
-            self.observer.took(name, time.perf_counter() - began, 1)
+            self.observer.took(word, time.perf_counter() - began, 1)
         if of_many:
             refusals = [one for one in answer if isinstance(one, PorchError)]
             self.observer.refuse(refusals, caller.request_id)

@@ -151,6 +151,28 @@ def test_requests_over_http_are_a_line_each_by_the_name_in_the_answer(
     assert claimed.json()["request_id"] == claimed.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "verb"),
+    [
+        ("POST", "/tasks", "porch.submit"),
+        ("PUT", "/tasks/", "porch.update"),
+        ("POST", "/pipelines/x/token/y", "porch.issue_token"),
+        ("POST", "/api/v2/tasks", "porch.submit"),
+        ("POST", "/api/v2/tokens/7/rotate", "porch.rotate_token"),
+        ("POST", "/api/v2/nothing", "http"),
+        ("POST", "/api/v2/counts", "http"),
+    ],
+)
+def test_a_request_that_is_refused_on_its_way_has_its_verb(
+    logging: House, http: httpx.Client, method: str, path: str, verb: str
+) -> None:
+    without = http.request(method, path, headers={"Authorization": "Bearer guessed"})
+    no_json = http.request(method, path, content=b"{")
+    found = [of(logging, reply.headers["x-request-id"]) for reply in (without, no_json)]
+    assert [line["verb"] for line in found] == [verb, verb]
+    assert found[0]["outcome"] == "unknown_token"
+
+
 def test_each_chunk_of_a_stream_is_a_line_of_its_own_that_names_the_whole(
     logging: House, http: httpx.Client
 ) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -10,7 +13,7 @@ from config.metrics.counting import Counting
 from config.wiring import make_coordinator
 from coordinator.access import new_secret
 from coordinator.errors import Forbidden, LedgerAway, PorchError
-from coordinator.observed import Observed
+from coordinator.observed import _OF_MANY, _OF_ONE, _WORDS, Observed
 from coordinator.requests import Claiming, Name, Report, Search, Submission
 from coordinator.service import Coordinator
 from coordinator.status import Status
@@ -19,6 +22,7 @@ from tests.factories import caller, definitions, finish, let_time_pass, pipeline
 from tests.leased import LEASE, leased, say
 from tests.metrics.exposed import Scraped, counted
 
+ROOT = Path(__file__).parents[2]
 NOWHERE = "postgresql+psycopg2://porch@127.0.0.1:1/porch"
 
 
@@ -45,6 +49,32 @@ def test_definitions_are_new_or_known(porch: Coordinator, counting: Counting) ->
     assert told.value("porch_definitions_total", pipeline=name, outcome="known") == 3
     assert told.value("porch_requests_total", verb="submit") == 2
     assert told.value("porch_verb_seconds_count", verb="submit") == 2
+
+
+def test_a_verb_has_the_name_that_logs_have_for_it(porch: Coordinator, counting: Counting) -> None:
+    name, secret = pipeline(porch)
+    who = caller(secret)
+    submit(porch, secret, definitions(1))
+    (task,) = porch.tasks(who, Search(), after=0, limit=9)
+    porch.outlines(who, Search(), after=0, limit=9)
+    porch.foresee(who, definitions(1))
+    porch.bring(who, task.task_input, Status.RUNNING, pipeline=name)
+    porch.release_claim(who, uuid4())
+    porch.catalogue(who)
+    porch.add_own_version(who, name, "2")
+    told = counted(counting)
+    counts = {"list": 2, "preview": 1, "update": 1, "release": 1, "pipelines": 1, "add_version": 1}
+    for verb, times in {**counts, "issue_token": 1}.items():
+        assert told.value("porch_requests_total", verb=verb) == times
+
+
+def test_verbs_have_the_names_that_the_doors_have_for_them() -> None:
+    verbs = {_WORDS.get(verb, verb) for verb in (*_OF_MANY, *_OF_ONE)}
+    # Looked at on the way by a page, or by another verb.
+    parts = {"check_admin", "own_pipeline", "recognise", "page", "counts", "throughput"}
+    doors = "".join(file.read_text() for file in (ROOT / "tasks").glob("*.py"))
+    of_queue = set(re.findall(r'^@(?:door|crowd)\("(\w+)"', doors, re.MULTILINE))
+    assert verbs - parts - {"run_times"} - of_queue == {"preview"}
 
 
 def test_claims_are_full_or_empty_or_neither(porch: Coordinator, counting: Counting) -> None:
