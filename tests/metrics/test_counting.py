@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from uuid import uuid4
 
@@ -200,7 +201,7 @@ class TestAReport:
 def test_of_many_reports_at_once_few_are_timed_and_all_are_counted(
     porch: Coordinator, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(WorkLedger, "_timed_at", 0.0)
+    monkeypatch.setattr(WorkLedger, "_timed_at", -inf)
     monkeypatch.setattr("db.work.TIMED_EVERY", 3_600.0)
     name, secret = pipeline(porch)
     submit(porch, secret, definitions(5))
