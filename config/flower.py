@@ -7,6 +7,7 @@ password from its arguments, which all users of the machine can see.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import logging
@@ -36,6 +37,9 @@ _MOST_TASKS = 10_000
 _FORGET_WORKERS_SECONDS = 86_400
 #: What is lost when it is killed.
 _SAVE_MILLISECONDS = 5 * 60_000
+#: For which answers of workers are waited; Flower itself waits as long.
+_ANSWER_SECONDS = 1.0
+_ASK_AGAIN_SECONDS = 1.0
 #: In this order a row begins like a sentence: `porch.submit  pipeline=cardinal n=500 new=480`.
 _COLUMNS = "name,result,args,state,received,runtime,worker,uuid"
 
@@ -104,8 +108,31 @@ def _run(flower: Flower) -> None:
     flower.start_http_server()
     logger.info("Flower listens on %s, port %s", options.address, options.port)
     try:
-        flower.start()
+        _look(flower)
     except (KeyboardInterrupt, SystemExit):
         # Nobody listens any more; workers go on telling until they are told.
         with contextlib.suppress(OperationalError):
             flower.capp.control.disable_events()
+
+
+def _look(flower: Flower) -> None:
+    """As its own ``start``, which would ask workers at once how they are. `up` starts them at the
+    same time: it would hear nothing, complain, and not ask again."""
+    flower.events.start()
+    flower.started = True
+    flower.io_loop.add_callback(_ask_workers, flower)
+    flower.io_loop.start()
+
+
+async def _ask_workers(flower: Flower) -> None:
+    """Ask them all how they are, once one of them answers at all."""
+    while not await flower.io_loop.run_in_executor(None, _is_answered, flower.capp):
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+    flower.update_workers()
+
+
+def _is_answered(app: Celery) -> bool:
+    try:
+        return bool(app.control.ping(timeout=_ANSWER_SECONDS))
+    except (OperationalError, *app.connection_for_read().recoverable_connection_errors):
+        return False  # whoever reads events tells that the broker is away

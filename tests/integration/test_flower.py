@@ -98,6 +98,18 @@ def test_it_only_looks(house: House, pages: Pages, path: str) -> None:
     assert psutil.pid_exists(house.pid("worker.claim"))
 
 
+def test_it_knows_the_workers_that_were_started_with_it(house: House, pages: Pages) -> None:
+    """They are not there when it begins; it used to ask them then, and to warn of no answer."""
+
+    def known() -> bool:
+        workers = json.loads(pages.ask("/api/workers")[1])
+        asked = [one for one in workers.values() if {"stats", "registered", "conf"} <= set(one)]
+        return len(asked) == 2
+
+    wait_until(known, 20.0, "it has asked both workers how they are")
+    assert "Inspect" not in (house.state_dir / "flower.log").read_text()
+
+
 # What is shown ------------------------------------------------------------------------------------
 
 
