@@ -102,11 +102,11 @@ class Alone:
         finally:
             self._ended()
 
-    def reject_log_error(self, *args: Any, **options: Any) -> None:
+    def reject_log_error(self, log: logging.Logger, errors: Errors, requeue: bool = False) -> None:
         """Put it back, or drop it."""
         try:
             for message in self._messages:
-                message.reject_log_error(*args, **options)
+                message.reject_log_error(log, errors, requeue)
         finally:
             self._ended()
 
@@ -144,9 +144,9 @@ class Several(Alone):
         self.payload = [[verb, requests], {}, embed]
         self.body = json.dumps(self.payload)
 
-    def reject_log_error(self, *args: Any, **options: Any) -> None:
+    def reject_log_error(self, log: logging.Logger, errors: Errors, requeue: bool = True) -> None:
         """Put them back, whatever the reason: it is not known whose fault it was."""
-        super().reject_log_error(*args, **{**options, "requeue": True})
+        super().reject_log_error(log, errors, True)
 
 
 class Told:

@@ -128,17 +128,21 @@ def test_a_refused_one_is_refused_alone(house: House, redis: Redis, user: User) 
     assert all(answer["ok"]["results"][0]["created"] for answer in answers(redis, good))
 
 
-def test_a_child_that_is_killed_with_many_in_hand_loses_none(own_house: House) -> None:
-    house = own_house
-    with Redis.from_url(house.ready["broker_url"]) as redis, User(house) as user:
-        messages = submissions(user)
-        with held_up(house, user):
-            send(redis, messages, "porch.submit")
-            wait_until(lambda: waits(house), what="a child waits with some in hand")
-            wait_until(lambda: not redis.llen("porch.submit"), what="the worker has them all")
-            for child in psutil.Process(house.pid("worker.submit")).children():
-                os.kill(child.pid, signal.SIGKILL)
-        told = answers(redis, messages)
-        assert all(answer["ok"]["results"][0]["created"] for answer in told)
-        assert user.client.count() == {"PENDING": N}
-        wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")
+def test_a_child_that_is_killed_with_many_in_hand_loses_none(
+    house: House, redis: Redis, user: User
+) -> None:
+    worker = house.pid("worker.submit")
+    messages = submissions(user)
+    with held_up(house, user):
+        send(redis, messages, "porch.submit")
+        wait_until(lambda: waits(house), what="a child waits with some in hand")
+        wait_until(lambda: not redis.llen("porch.submit"), what="the worker has them all")
+        for child in psutil.Process(worker).children():
+            os.kill(child.pid, signal.SIGKILL)
+    told = answers(redis, messages)
+    assert all(answer["ok"]["results"][0]["created"] for answer in told)
+    assert user.client.count() == {"PENDING": N}
+    wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")
+    # It was a child that died, and not the worker.
+    assert "Unrecoverable" not in (house.state_dir / "worker.submit.log").read_text()
+    assert house.pid("worker.submit") == worker
