@@ -1,8 +1,9 @@
 """Requests that kill the child that carries them out: put back some times, and then given up.
 
-What kills a child (memory that runs out, a crash in a library) may have nothing to do with what the
-child had in hand, so that is put back and tried again. But what kills one child after the other
-would do so for ever. Each worker counts by itself, in its main process, and tells the doctor.
+What kills a child (memory that runs out, a crash in a library, a limit of time) may have nothing to
+do with what the child had in hand, so that is put back, or sent again, and tried again. But what
+kills one child after the other would do so for ever. Each worker counts by itself, in its main
+process, and tells the doctor.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker import request, state
 
+from config.database_health import answers
+from config.settings import Settings
 from coordinator.errors import InternalError
 from tasks.together import TOGETHER
 from tasks.wire import refusal
@@ -67,11 +70,18 @@ class Request(request.Request):
             what = what.exc
         # Of what was carried out together it is not known whose fault it was; it comes again alone.
         if isinstance(what, WorkerLostError | TimeLimitExceeded) and self.name != TOGETHER:
-            deadly = _died(self)
-            # One that ran out of time is never given up: that may be PostgreSQL's fault.
-            if isinstance(what, WorkerLostError) and deadly.deaths >= MOST_DEATHS:
+            # While PostgreSQL hangs, so does every request: that is no fault of theirs.
+            is_its_own = isinstance(what, WorkerLostError) or _postgresql_answers()
+            deadly = _died(self) if is_its_own else None
+            if deadly and deadly.deaths >= MOST_DEATHS:
                 return self._give_up(deadly)
         return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Called after ``on_failure``, where a request that is given up has been answered."""
+        deadly = _known.get(self.id)
+        if deadly is None or not deadly.given_up:
+            super().on_timeout(soft, timeout)
 
     def _give_up(self, deadly: Deadly) -> None:
         deadly.given_up = True
@@ -87,6 +97,10 @@ class Task(celery.Task):
     """What each of porch's tasks is."""
 
     Request = "tasks.poison:Request"
+
+
+def _postgresql_answers() -> bool:
+    return answers(Settings.from_environment().required("database_url"))
 
 
 def _died(one: Request) -> Deadly:
