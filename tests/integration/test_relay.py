@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -78,6 +79,26 @@ def all_events(porch: Coordinator, secret: str) -> list[int]:
     return [m.event_id for m in porch.feed(caller(secret), after=0)[0].messages]
 
 
+@contextmanager
+def filling_up(redis: Redis) -> Iterator[None]:
+    """A Redis that is full, and has room again, many times a second."""
+    stop = threading.Event()
+
+    def fill() -> None:
+        while not stop.is_set():
+            redis.config_set("maxmemory", 1)
+            redis.config_set("maxmemory", 0)
+
+    redis.config_set("maxmemory", 1)
+    filler = threading.Thread(target=fill)
+    filler.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        filler.join()
+
+
 class TestStreams:
     def test_have_each_change_under_the_id_of_its_event(
         self, porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
@@ -143,6 +164,24 @@ class TestStreams:
         submit(porch, member[1], definitions(1))
         pass_all(outlets, streams)
         assert entries(redis) == all_events(porch, member[1])[2:]
+
+    def test_have_no_gap_where_redis_has_room_for_some_of_it_only(
+        self, porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
+    ) -> None:
+        outlets.begin("streams")
+        submit(porch, member[1], definitions(900))
+        streams, refused = Streams(redis, 10_000), 0
+        with filling_up(redis):
+            while refused < 20:
+                try:
+                    outlets.pass_on(streams, Settling())
+                except NotTaken:
+                    refused += 1
+                else:
+                    break
+        pass_all(outlets, streams)
+        assert refused
+        assert entries(redis) == all_events(porch, member[1])
 
     def test_are_bounded(
         self, porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
