@@ -85,6 +85,10 @@ class Settling:
     def look(self, connection: Connection) -> int:
         """The number up to which all is settled. Events are to be read by a later statement."""
         newest, now = connection.execute(WRITING).one()
+        if newest < self.settled:
+            # A backup, or a standby that had not heard of the last events: what comes now has
+            # numbers that were settled before.
+            self.settled, self._writers = 0, set()
         if self._writers:
             self._writers.intersection_update(now)
             if not self._writers:

@@ -33,6 +33,7 @@ def pass_on(outlets: Outlets, outlet: Outlet, longest: float, stop: threading.Ev
             _tell(outlet, failures, str(refusal))
             _note(outlets, outlet, str(refusal))
         except LedgerAway as away:
+            settling = Settling()  # what comes back may be a standby, or a backup
             _tell(outlet, failures, away.message)
         except Exception:
             logger.exception("the feed %s failed: a defect of porch", outlet.name)

@@ -224,6 +224,33 @@ class TestSeveralRelays:
         assert entries(redis) == all_events(porch, member[1])
 
 
+def test_what_a_standby_tells_after_it_has_lost_some_events_is_passed_on(
+    porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
+) -> None:
+    outlets.begin("streams")
+    settling, lost = Settling(), definitions(3)
+    submit(porch, member[1], definitions(2))
+    streams = Streams(redis, 100)
+    outlets.pass_on(streams, settling)
+    kept = all_events(porch, member[1])[-1]
+    submit(porch, member[1], lost)
+    with outlets.engine.begin() as connection:
+        settling.look(connection)  # and the server is gone; the standby has less
+        connection.execute(text("DELETE FROM porch.event WHERE event_id > :kept"), {"kept": kept})
+        connection.execute(
+            text(
+                "DELETE FROM porch.task t WHERE NOT EXISTS ("
+                "SELECT FROM porch.event e WHERE e.task_id = t.task_id)"
+            )
+        )
+        connection.execute(text(f"ALTER TABLE porch.event ALTER event_id RESTART WITH {kept + 1}"))
+    for number in range(3):
+        submit(porch, member[1], [{"again": number}])
+        outlets.pass_on(streams, settling)
+    assert entries(redis) == all_events(porch, member[1])
+    assert entries(redis)[-1] == kept + 3
+
+
 class Receiver:
     """A server that takes webhooks, as it is told to. A context manager."""
 
