@@ -12,13 +12,16 @@ import fcntl
 import gzip
 import json
 import os
+import shlex
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from coordinator.errors import BadRequest, PorchError
@@ -138,6 +141,8 @@ def _only_one(folder: Path | None) -> Iterator[None]:
             raise ArchiveBusy(
                 f"another archive is being written to {folder}", "wait for its end"
             ) from None
+        for part in folder.glob(".*.ndjson.gz.part"):
+            part.unlink()  # of a run that was killed
         yield
     finally:
         os.close(held)
@@ -162,18 +167,27 @@ def _write(
     first = next(batches)
     path = folder / _name(kept, first[0])
     part = path.with_name(f".{path.name}.part")
+    try:
+        some = _packed(part, chain([first], batches))
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # a disk that is full needs the room
+        raise
+    _sync(folder)
+    return some, path
+
+
+def _packed(part: Path, batches: Iterable[list[Due]]) -> list[Due]:
     some: list[Due] = []
     with closing(os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")) as f:
         with gzip.GzipFile("", "wb", fileobj=f, mtime=0) as packed:
-            for batch in chain([first], batches):
+            for batch in batches:
                 for one in batch:
                     packed.write(one.line.encode() + b"\n")
                     some.append(one._replace(line=""))
         f.flush()
         os.fsync(f.fileno())
-    part.replace(path)
-    _sync(folder)
-    return some, path
+    return some
 
 
 def _name(kept: Kept, first: Due) -> str:
@@ -211,13 +225,28 @@ def _lines(path: Path) -> Iterator[tuple[str, str, bytes, str]]:
 
 
 def _parsed(path: Path, lines: Iterable[bytes]) -> Iterator[tuple[str, str, bytes, str]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            said = json.loads(line)
-            pipeline, version, given = said["pipeline"], said["version"], said["task_input"]
-            key = identified(given, _NO_LIMITS)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            key = BadRequest("it is not a JSON object with pipeline, version and task_input")
-        if not isinstance(key, Identified):
-            raise BadRequest(f"{path}, line {number}: {key.message}", key.cure)
-        yield pipeline, version, key.key, key.text
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):
+            try:
+                said = json.loads(line)
+                pipeline, version = _name_of(said["pipeline"]), _name_of(said["version"])
+                key = identified(said["task_input"], _NO_LIMITS)
+            except (ValueError, KeyError, TypeError, RecursionError):
+                key = BadRequest("it is not a JSON object with pipeline, version and task_input")
+            if not isinstance(key, Identified):
+                raise BadRequest(f"{path}, line {number}: {key.message}", key.cure)
+            yield pipeline, version, key.key, key.text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as damage:
+        raise BadRequest(
+            f"{path} is broken off, or damaged, after line {number}: {damage}",
+            f"restore what there is: zcat {shlex.quote(str(path))} | head -n {number} > FILE",
+        ) from damage
+
+
+def _name_of(given: Any) -> str:
+    """Text that PostgreSQL can hold. Raises ValueError."""
+    if not isinstance(given, str) or "\0" in given:
+        raise ValueError
+    given.encode()  # raises for half a surrogate
+    return given

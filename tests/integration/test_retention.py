@@ -259,6 +259,25 @@ class TestRestoring:
         with pytest.raises(BadRequest, match="line 2"):
             restore(past.url, [lines])
 
+    @pytest.mark.parametrize("name", [5, ["p"], None, "p\0", "\ud800"])
+    def test_takes_no_line_whose_names_no_pipeline_has(
+        self, past: Past, tmp_path: Path, name: object
+    ) -> None:
+        lines = tmp_path / "given.ndjson"
+        lines.write_text(json.dumps({"pipeline": name, "version": "1", "task_input": {}}))
+        with pytest.raises(BadRequest, match="line 1"):
+            restore(past.url, [lines])
+
+    def test_says_how_far_a_broken_file_can_be_read(self, past: Past, tmp_path: Path) -> None:
+        past.archive()
+        file = sorted(past.folder.iterdir())[0]
+        whole = file.read_bytes()
+        for damaged in (whole[:-8], whole[:-8] + b"damaged.", whole[:10] + b"\xff" * 50):
+            file.write_bytes(damaged)
+            with pytest.raises(BadRequest, match=r"damaged, after line \d") as refusal:
+                restore(past.url, [file])
+            assert str(file) in refusal.value.cure
+
 
 class TestAnArchive:
     def test_has_the_whole_history(self, past: Past) -> None:
@@ -293,6 +312,7 @@ class TestAnArchive:
         with pytest.raises(OSError, match="No space"):
             past.archive()
         assert past.kept() == set(past.ended)
+        assert list(past.folder.iterdir()) == []  # nothing is left to fill the disk
 
     def test_looks_at_old_times_again_when_told(self, past: Past) -> None:
         past.archive()
@@ -327,6 +347,7 @@ class TestAnArchive:
         past.archive()
         assert past.kept() == set()
         assert all(len(line["events"]) == 3 for line in past.lines())
+        assert {path.suffix for path in past.folder.iterdir()} == {".gz"}
 
 
 #: Dies before the Nth of what reaches the disk or the database, in batches of three.
