@@ -11,9 +11,12 @@ import hashlib
 import hmac
 import http.client
 import json
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -29,6 +32,8 @@ _MOST = 100
 #: Seconds for one operation on a connection, and for which one transaction is kept open.
 _TIMEOUT = 10.0
 _TURN = 5.0
+#: Seconds for a whole answer, which may come in drops, and must not outlast the transaction.
+_ANSWERED_WITHIN = 20.0
 #: Bytes of an answer that are read, so that the connection can be used again.
 _ANSWER = 1 << 16
 _PREFIX = "whsec_"
@@ -49,6 +54,12 @@ def _address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise ValueError("a url is http:// or https://, with a host and without a password")
+    try:
+        good = url.isascii() and parts.port != 0 and parts.hostname.encode("idna")
+    except ValueError:
+        good = False  # whatever is wrong with it is not repeated
+    if not good or any(char.isspace() for char in url):
+        raise ValueError("a url is ASCII without spaces; a port is 1 to 65535, a host a name")
     return url
 
 
@@ -139,13 +150,19 @@ class Webhook:
     def _answered(self, body: bytes, headers: dict[str, str]) -> int:
         if self._connection is None:
             self._connection = _connection(self._url)
+            self._connection.connect()
         path = self._url.path or "/"
         target = f"{path}?{self._url.query}" if self._url.query else path
-        self._connection.request("POST", target, body, headers)
-        response = self._connection.getresponse()
-        if len(response.read(_ANSWER)) == _ANSWER:
-            self.close()
-        return response.status
+        late = threading.Timer(_ANSWERED_WITHIN, _cut, [self._connection.sock])
+        late.start()
+        try:
+            self._connection.request("POST", target, body, headers)
+            response = self._connection.getresponse()
+            if len(response.read(_ANSWER)) == _ANSWER:
+                self.close()
+            return response.status
+        finally:
+            late.cancel()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -195,6 +212,12 @@ def _connection(url: Any) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(url.hostname, url.port, timeout=_TIMEOUT)
     context = ssl.create_default_context()
     return http.client.HTTPSConnection(url.hostname, url.port, timeout=_TIMEOUT, context=context)
+
+
+def _cut(connected: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        # Not that of TLS, which forgets the session under whoever is reading.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def _said(error: Exception) -> str:

@@ -6,11 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -292,6 +293,16 @@ class Receiver:
         return [int(headers["webhook-id"]) for headers, _ in self.requests]
 
 
+def drip(server: socket.socket) -> None:
+    """Answer one request, a byte at a time, until nobody listens any more."""
+    taken, _ = server.accept()
+    with taken, suppress(OSError):
+        taken.sendall(b"HTTP/1.1 ")
+        for _ in range(600):
+            taken.sendall(b"2")
+            time.sleep(0.05)
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with Receiver() as running:
@@ -384,6 +395,24 @@ class TestWebhooks:
         (standing,) = outlets.standings()
         assert (standing.behind, standing.failing_since, standing.said) == (0, None, None)
 
+    def test_whose_answer_comes_in_drops_are_given_up(
+        self,
+        porch: Coordinator,
+        outlets: Outlets,
+        member: tuple[str, str],
+        hook: MakeHook,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("config.relay.webhooks._ANSWERED_WITHIN", 0.5)
+        outlets.begin("webhook:test")
+        submit(porch, member[1], definitions(1))
+        with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+            pool.submit(drip, server)
+            began = time.monotonic()
+            with pytest.raises(NotTaken, match=r"127\.0\.0\.1: "):
+                pass_all(outlets, hook(f"http://127.0.0.1:{server.getsockname()[1]}", member[0]))
+            assert time.monotonic() - began < 10
+
     def test_that_nobody_answers_wait(
         self, porch: Coordinator, outlets: Outlets, member: tuple[str, str], hook: MakeHook
     ) -> None:
@@ -443,6 +472,10 @@ class TestTheFileOfWebhooks:
             ({"secret": "whsec_aHVudGVyMg=="}, "24 to 64 bytes"),
             ({"url": "ftp://example.org"}, "http"),
             ({"url": "https://me:hunter2@example.org"}, "without a password"),
+            ({"url": "https://me:hunter2"}, "a port is"),
+            ({"url": "https://example.org:99999"}, "a port is"),
+            ({"url": "https://example..org"}, "a host a name"),
+            ({"url": "https://example.org/a b"}, "without spaces"),
             ({"surprise": "hunter2"}, "surprise"),
             ({"status": ["hunter2"]}, "status"),
         ],
