@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -482,3 +483,9 @@ class TestHowItEnds:
         assert {name for name in imported if name.startswith("porch_client.")} == {
             f"porch_client.{name}" for name in ("cli", "cli.door", "errors", "printable", "version")
         }
+
+
+def test_a_command_that_is_told_can_be_typed_whatever_the_pipeline_is_called() -> None:
+    told = render.drained(1, {"FAILED": 1}, "o'brien $(touch x)")
+    command = shlex.split(told.partition("see: ")[2])
+    assert command == ["porch", "list", "--pipeline", "o'brien $(touch x)", "--status", "FAILED"]

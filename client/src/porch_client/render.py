@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 
 from porch_client.model import STATUSES, Event, Flushed, Pipeline, StatusMessage, Task, Token
@@ -42,7 +43,7 @@ def drained(claimed: int, ended: Mapping[str, int], pipeline: str | None) -> str
     parts = [f"{claimed:,} claimed", f"{ended.get('DONE', 0):,} DONE", f"{failed:,} FAILED"]
     parts += [f"{n:,} {what}" for what, n in ended.items() if n and what not in ("DONE", "FAILED")]
     if failed:
-        name = f" --pipeline {pipeline}" if pipeline else ""
+        name = f" --pipeline {shlex.quote(pipeline)}" if pipeline else ""
         parts.append(f" see: porch list{name} --status FAILED")
     return "  " + "  ".join(parts)
 
