@@ -5,12 +5,18 @@
 set -euo pipefail
 
 tell() {
-    printf '\n%s\n' "$@"
+    printf '\n'
+    printf '%s\n' "$@"
     if [ -t 0 ]; then read -r -p "   [Enter] " _; fi
 }
 exec 3>&1 # the commands are told here, wherever their output goes
 run() {
-    printf '   $%s\n' "$(printf ' %s' "$@")" >&3
+    local word told=
+    for word; do
+        case $word in *[!A-Za-z0-9_./:=,{}-]*) word="'$word'" ;; esac
+        told+=" $word"
+    done
+    echo "   \$$told" >&3
     "$@" 3>&-
 }
 

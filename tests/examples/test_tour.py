@@ -14,6 +14,8 @@ def test_the_tour_comes_to_its_end_and_shows_what_it_tells(typist: Typist) -> No
     assert "RUNNING -> FAILED" in done.stdout
     assert "exit 1: bgzip: No space left on device" in done.stdout
     assert '{"DONE": 3}' in done.stdout
+    assert "--reason 'there is room now'" in done.stdout  # as one would type it
+    assert "attempt fences\n   it:" in done.stdout
     assert "exit 1: refused by a rule" in done.stdout
     said = re.sub(r" +", " ", done.stderr)
     assert "3 definitions 3 new" in said
