@@ -178,6 +178,11 @@ RUN_TIMES = text(
     """
 )
 
+#: Seven hexadecimal digits or more, one of them 0 to 9: `defaced` is a word. Spelled out, as a
+#: lookahead takes twice as long.
+_HEX = "|".join(f"[a-fA-F]{{{n}}}[0-9][0-9a-fA-F]{{{6 - n},}}" for n in range(6))
+_HEX += "|[a-fA-F]{6,}[0-9][0-9a-fA-F]*"
+
 #: What makes two messages alike, in order: what is replaced, and by what.
 ALIKE = {
     # a day as `date`, syslog and web servers write it: the others are numbers
@@ -188,7 +193,8 @@ ALIKE = {
     ),
     # UUIDs, addresses, checksums and commits
     "hexes": (
-        r"\m(?:0[xX][0-9a-fA-F]+|[a-fA-F]*[0-9][0-9a-fA-F]{6,}(?:-[0-9a-fA-F]+)*)\M",
+        r"\m(?:0[xX][0-9a-fA-F]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+        rf"|(?:{_HEX})(?:-[0-9a-fA-F]+)*)\M",
         "#",
     ),
     # the name of a file, of which the directory is kept

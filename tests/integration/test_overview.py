@@ -495,6 +495,14 @@ class TestFailuresThatAreAlike:
             ),
             (
                 [
+                    "lock de305d54-75b4-431b-adb2-eb6014e546a1 is held",
+                    "lock ffacdeab-1c3d-4b5a-9c7d-abcdefabcdef is held",
+                ],
+                "lock # is held",
+            ),
+            (["commit de0dab4 defaced it", "commit abcdef1 defaced it"], "commit # defaced it"),
+            (
+                [
                     "checksum d41d8cd98f00b204e9800998ecf8427e differs",
                     "checksum e4d909c290d0fb1ca068ffaddf22cbd0 differs",
                 ],
