@@ -88,7 +88,13 @@ def _known_queues(_: click.Context, __: click.Parameter, text: str) -> str:
     callback=_known_queues,
     help="Which requests to take.",
 )
-@click.option("--concurrency", default=2, show_default=True, type=click.IntRange(1, 256))
+@click.option(
+    "--concurrency",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes, each with a connection to PostgreSQL.",
+)
 @click.option("--name", default="porch", show_default=True, help="Unique on its host.")
 def worker(queues: str, concurrency: int, name: str) -> None:
     """Run a coordinator worker in the foreground; any number of them, on any hosts.
@@ -137,7 +143,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @cli.command()
 @click.option("--host", help="Address to listen on; PORCH_GATEWAY_HOST unless given.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="PORCH_GATEWAY_PORT unless given.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes."
+)
 @click.option("--ssl-keyfile", type=_FILE, help="Key of the server's certificate, PEM.")
 @click.option("--ssl-certfile", type=_FILE, help="Certificate, PEM: serves HTTPS.")
 @click.option("--ssl-ca-certs", type=_FILE, help="Who signs the clients' certificates, PEM.")
@@ -346,7 +354,9 @@ def token() -> None:
 
 @token.command("issue")
 @click.option("--admin", is_flag=True, required=True, help="An administrator's token.")
-@click.option("--description", default="admin", show_default=True)
+@click.option(
+    "--description", default="admin", show_default=True, help="Whose it is: events tell it."
+)
 def issue(admin: bool, description: str) -> None:
     """Print a new admin token, once; the database keeps only a hash of it.
 
@@ -359,7 +369,12 @@ def issue(admin: bool, description: str) -> None:
 
 @cli.command()
 @click.option("--input", "sheet", type=click.Path(exists=True, dir_okay=False), help="CSV file.")
-@click.option("--key", default="Run,LibraryLayout,Platform", show_default=True)
+@click.option(
+    "--key",
+    default="Run,LibraryLayout,Platform",
+    show_default=True,
+    help="The columns that make a definition.",
+)
 def demo(sheet: str | None, key: str) -> None:
     """Watch thousands of definitions run exactly once, on servers of its own.
 

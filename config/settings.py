@@ -65,45 +65,83 @@ def default_state_dir() -> Path:
 class Settings(BaseSettings):
     """Read once at the start of a process; ``Settings.from_environment()`` raises Misconfigured."""
 
+    # Descriptions are for the reference of settings, which is made of them.
     model_config = SettingsConfigDict(env_prefix="PORCH_", env_ignore_empty=True, frozen=True)
 
-    #: PostgreSQL, as a URL.
-    database_url: str | None = None
-    #: Celery's broker: redis://...
-    broker_url: str | None = None
-    #: Celery's results; the broker unless set.
-    result_url: str | None = None
-    #: Where the embedded servers keep their data.
-    state_dir: Path = Field(default_factory=default_state_dir)
-    #: The largest task_input, as canonical JSON.
-    max_input_bytes: int = Field(default=Limits().max_bytes, ge=1_024, le=16 * 2**20)
-    #: Where the gateway listens; port 0 is any that is free.
-    gateway_host: str = "127.0.0.1"
-    gateway_port: int = Field(default=8080, ge=0, le=65_535)
-    #: Whether the gateway asks for a token also where nothing is changed.
-    reads_need_token: bool = False
-    #: Where a worker, beat or the gateway answers /metrics and nothing else, to whoever can reach
-    #: it; port 0 is any that is free, and unless one is set there is none.
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
-    #: Paths, separated by commas, on disks whose room the gateway's metrics tell.
-    metrics_disks: str = ""
-    #: About how many status messages the stream of each pipeline keeps; 0: there are no streams.
-    feed_length: int = Field(default=10_000, ge=0, le=10_000_000)
-    #: Who is told of changes by HTTP: see docs/feed.md.
-    webhooks_file: Path | None = None
-    #: Whether `porch-server up` starts Flower.
-    flower: bool = True
-    #: Where Flower listens; for `up`, port 0 is any that is free.
-    flower_host: str = "127.0.0.1"
-    flower_port: int = Field(default=5555, ge=0, le=65_535)
-    #: Of its user, `porch`; made and kept in the state directory unless set.
-    flower_password: str | None = Field(default=None, pattern=r"^[!-~]{12,}$")
-    #: A worker, or beat, makes this file when it is ready, and touches it while it lives.
-    ready_file: Path | None = None
-    #: How the lines of the log are written, and from which level on.
-    log_format: Annotated[Literal["text", "json"], _Lower] = "text"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _Lower] = "info"
+    database_url: str | None = Field(
+        default=None, description="PostgreSQL: `postgresql://user:password@host:5432/porch`."
+    )
+    broker_url: str | None = Field(
+        default=None, description="The broker: `redis://:password@host:6379/0`."
+    )
+    result_url: str | None = Field(
+        default=None, description="Where answers come back; the broker unless set."
+    )
+    state_dir: Path = Field(
+        default_factory=default_state_dir,
+        description="Where the embedded servers keep their data: unless set, in the user's data "
+        "directory, for root `/var/lib/porch`.",
+    )
+    max_input_bytes: int = Field(
+        default=Limits().max_bytes,
+        ge=1_024,
+        le=16 * 2**20,
+        description="The largest definition, in bytes of canonical JSON.",
+    )
+    gateway_host: str = Field(default="127.0.0.1", description="Where the gateway listens.")
+    gateway_port: int = Field(
+        default=8080, ge=0, le=65_535, description="Its port; 0 is any that is free."
+    )
+    reads_need_token: bool = Field(
+        default=False, description="Whether looking needs a token too, over HTTP."
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Where gateway, worker or beat answers `/metrics` and nothing else, to whoever "
+        "can reach it.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="The port of that; 0 is any that is free, and unless it is set there is none.",
+    )
+    metrics_disks: str = Field(
+        default="",
+        description="Paths, separated by commas, on disks whose room the gateway's metrics tell.",
+    )
+    feed_length: int = Field(
+        default=10_000,
+        ge=0,
+        le=10_000_000,
+        description="About how many status messages the stream of each pipeline keeps; 0: there "
+        "are no streams.",
+    )
+    webhooks_file: Path | None = Field(
+        default=None, description="The file of the webhooks that the relay calls."
+    )
+    flower: bool = Field(default=True, description="Whether `porch-server up` starts Flower.")
+    flower_host: str = Field(default="127.0.0.1", description="Where Flower listens.")
+    flower_port: int = Field(
+        default=5555, ge=0, le=65_535, description="Its port; for `up`, 0 is any that is free."
+    )
+    flower_password: str | None = Field(
+        default=None,
+        pattern=r"^[!-~]{12,}$",
+        description="Of its user, `porch`, 12 characters at least; made and kept in the state "
+        "directory unless set.",
+    )
+    ready_file: Path | None = Field(
+        default=None,
+        description="A worker, or beat, makes this file when it is ready, and touches it every two "
+        "seconds while it lives and has its broker.",
+    )
+    log_format: Annotated[Literal["text", "json"], _Lower] = Field(
+        default="text", description="How the lines of the log are written."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _Lower] = Field(
+        default="info", description="From which level on."
+    )
 
     @classmethod
     def from_environment(cls) -> Settings:

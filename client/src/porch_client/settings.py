@@ -8,19 +8,32 @@ from dataclasses import dataclass, field
 
 from porch_client.errors import Misconfigured
 
-#: Names the server reads, names that ``porch drain`` sets for the commands it runs, and ours.
-_OURS = ("PORCH_BROKER_URL", "PORCH_RESULT_URL", "PORCH_TOKEN", "PORCH_TIMEOUT")
-#: Secrets of ours, each with the code of the error where it cannot be read: NAME_FILE may say in
+#: What the client reads. The reference of settings is made of these words.
+MEANINGS = {
+    "PORCH_BROKER_URL": "The broker: `redis://:password@host:6379/0`.",
+    "PORCH_RESULT_URL": "Where answers come back; the broker unless set.",
+    "PORCH_TOKEN": "Who asks: a token, as an administrator issues it.",
+    "PORCH_TIMEOUT": "Seconds that an answer may take.",
+}
+#: What nobody reads but scripts: set by ``porch drain`` for the commands that it runs, and by the
+#: ``env.sh`` of ``porch-server up``.
+SET_FOR_SCRIPTS = {
+    "PORCH_TASK": "By `porch drain`: the task as JSON, if it has at most 128 KiB.",
+    "PORCH_GATEWAY_URL": "By `env.sh`: where the gateway of `porch-server up` answers.",
+    "PORCH_FLOWER_URL": "By `env.sh`: where its Flower answers.",
+}
+#: Secrets among them, each with the code of the error where it cannot be read: NAME_FILE may say in
 #: which file one is.
-_SECRETS = {
+SECRETS = {
     "PORCH_BROKER_URL": "no_broker",
     "PORCH_RESULT_URL": "no_broker",
     "PORCH_TOKEN": "no_token_set",
 }
 _KNOWN = frozenset(
     (
-        *_OURS,
-        *(f"{name}_FILE" for name in _SECRETS),
+        *MEANINGS,
+        *SET_FOR_SCRIPTS,
+        *(f"{name}_FILE" for name in SECRETS),
         "PORCH_DATABASE_URL",
         "PORCH_DATABASE_URL_FILE",
         "PORCH_STATE_DIR",
@@ -28,7 +41,6 @@ _KNOWN = frozenset(
         "PORCH_READY_FILE",
         "PORCH_LOG_FORMAT",
         "PORCH_LOG_LEVEL",
-        "PORCH_GATEWAY_URL",
         "PORCH_GATEWAY_HOST",
         "PORCH_GATEWAY_PORT",
         "PORCH_READS_NEED_TOKEN",
@@ -42,13 +54,12 @@ _KNOWN = frozenset(
         "PORCH_FLOWER_PORT",
         "PORCH_FLOWER_PASSWORD",
         "PORCH_FLOWER_PASSWORD_FILE",
-        "PORCH_FLOWER_URL",
-        "PORCH_TASK",
     )
 )
+#: One for each scalar of the input, for the commands that ``porch drain`` runs.
 _INPUT = "PORCH_INPUT_"
 
-_TIMEOUT = 60.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class Settings:
     broker_url: str | None
     result_url: str | None
     token: str | None = field(repr=False)
-    timeout: float = _TIMEOUT
+    timeout: float = TIMEOUT
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -79,7 +90,7 @@ class Settings:
             _secret(given, "PORCH_BROKER_URL"),
             _secret(given, "PORCH_RESULT_URL"),
             _secret(given, "PORCH_TOKEN"),
-            seconds(given.get("PORCH_TIMEOUT") or str(_TIMEOUT)),
+            seconds(given.get("PORCH_TIMEOUT") or str(TIMEOUT)),
         )
 
 
@@ -89,7 +100,7 @@ def _secret(given: Mapping[str, str], name: str) -> str | None:
         return given.get(name) or None
     if given.get(name):
         raise Misconfigured("set_twice", f"both {name} and {name}_FILE are set", "unset one")
-    return in_file(path, name, _SECRETS[name])
+    return in_file(path, name, SECRETS[name])
 
 
 def in_file(path: str, name: str, code: str) -> str:

@@ -41,7 +41,14 @@ status_choice = click.Choice(STATUSES, case_sensitive=False)
 
 
 @click.command()
-@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many at most.",
+)
 @pipeline_option
 @version_option
 @click.option(
@@ -85,7 +92,12 @@ def claim(
 
 @click.command()
 @tasks_argument
-@click.option("--status", type=status_choice, required=True)
+@click.option(
+    "--status",
+    type=status_choice,
+    required=True,
+    help="What they are now: RUNNING, DONE or FAILED.",
+)
 @message_option
 @attempt_option
 @job_option
