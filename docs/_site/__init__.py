@@ -1,0 +1,1 @@
+"""What Sphinx does not bring: see ``docs/conf.py``."""
