@@ -48,6 +48,8 @@ class PorchError(Exception):
     """A refusal: ``message`` says what was wrong and where, ``cure`` what to do about it."""
 
     code: ClassVar[str] = "porch_error"
+    #: What to do about it in general, for the reference of codes; ``cure`` knows of the case.
+    to_do: ClassVar[str] = ""
     #: Whether an observer has counted it: it passes a verb first, and then a door.
     counted = False
 
@@ -68,48 +70,56 @@ class BadInput(PorchError):
     """What was sent cannot be used."""
 
     code = "bad_input"
+    to_do = "mend what the message names, and send it again"
 
 
 class BadRequest(BadInput):
     """The message has not the shape that the verb needs."""
 
     code = "bad_request"
+    to_do = "mend what the message names; who speaks the wire format by hand: use porch_client"
 
 
 class UnknownWire(BadInput):
     """The message speaks a version of the wire format that this coordinator does not."""
 
     code = "unknown_wire_version"
+    to_do = "use a porch client and coordinator of about the same age"
 
 
 class NotAnObject(BadInput):
     """A task_input must be a JSON object."""
 
     code = "not_an_object"
+    to_do = 'write the input as {"name": value, ...}'
 
 
 class NotRepresentable(BadInput):
     """A value that canonical JSON or PostgreSQL cannot hold."""
 
     code = "not_representable"
+    to_do = "send the value as text, or leave it out"
 
 
 class AttemptNeeded(BadInput):
     """Where a lease may have run out, who reports must say in which attempt."""
 
     code = "attempt_needed"
+    to_do = "add --attempt N, as `porch claim` told it"
 
 
 class TooDeep(BadInput):
     """A task_input nested deeper than the limit."""
 
     code = "too_deep"
+    to_do = "flatten it: a definition names the work, it does not carry it"
 
 
 class TooLarge(BadInput):
     """A task_input, a message or a text beyond its limit."""
 
     code = "too_large"
+    to_do = "name data by path or id instead of carrying them; send fewer things at once"
 
 
 class AccessDenied(PorchError):
@@ -122,30 +132,35 @@ class MissingToken(AccessDenied):
     """No token came with the request."""
 
     code = "missing_token"
+    to_do = "set PORCH_TOKEN; over HTTP, send `Authorization: Bearer TOKEN`"
 
 
 class UnknownToken(AccessDenied):
     """No such token was ever issued here."""
 
     code = "unknown_token"
+    to_do = "check PORCH_TOKEN, and that PORCH_BROKER_URL is the porch that issued it"
 
 
 class RevokedToken(AccessDenied):
     """The token was good once."""
 
     code = "revoked_token"
+    to_do = "ask an administrator of porch for a new one"
 
 
 class ExpiredToken(AccessDenied):
     """The token was good until some time."""
 
     code = "expired_token"
+    to_do = "ask an administrator of porch for a new one"
 
 
 class Forbidden(AccessDenied):
     """The token is good, but not for this."""
 
     code = "forbidden"
+    to_do = "use a token of the pipeline; for pipelines and tokens themselves, an admin token"
 
 
 class NotFound(PorchError):
@@ -158,36 +173,42 @@ class UnknownPipeline(NotFound):
     """No pipeline has that name."""
 
     code = "unknown_pipeline"
+    to_do = "`porch pipeline list` shows them all"
 
 
 class UnknownVersion(NotFound):
     """The pipeline has no such version."""
 
     code = "unknown_version"
+    to_do = "an administrator adds one: `porch pipeline add-version NAME VERSION`"
 
 
 class WhichVersion(NotFound):
     """The pipeline has several versions and none was named."""
 
     code = "which_version"
+    to_do = "name one with --version"
 
 
 class UnknownTask(NotFound):
     """No task has that task_input_id."""
 
     code = "unknown_task"
+    to_do = "`porch list` shows them"
 
 
 class AmbiguousTask(NotFound):
     """More than one task fits the prefix."""
 
     code = "ambiguous_task"
+    to_do = "give more digits of the task_input_id, or --pipeline and --version"
 
 
 class UnknownTokenId(NotFound):
     """No token has that number."""
 
     code = "unknown_token_id"
+    to_do = "`porch token list` shows them"
 
 
 class Conflict(PorchError):
@@ -200,48 +221,56 @@ class PipelineExists(Conflict):
     """The name is taken."""
 
     code = "pipeline_exists"
+    to_do = "to add a version: `porch pipeline add-version NAME VERSION`"
 
 
 class VersionExists(Conflict):
     """The pipeline has this version already."""
 
     code = "version_exists"
+    to_do = "nothing is to be done, if it is the one that you meant"
 
 
 class TokenExists(Conflict):
     """This secret is registered already, for something else."""
 
     code = "token_exists"
+    to_do = "make a new one"
 
 
 class TokenEnded(Conflict):
     """Only a token that is good, and that none has replaced, can be rotated."""
 
     code = "token_ended"
+    to_do = "issue a new one instead, or rotate the one that replaced it"
 
 
 class IdentityConflict(Conflict):
     """The other identity policy would make one task of two that exist."""
 
     code = "identity_conflict"
+    to_do = "keep the identity policy `version`"
 
 
 class IllegalChange(Conflict):
     """The status table has no such change."""
 
     code = "illegal_change"
+    to_do = "`porch show` tells what happened: who holds the task, or whether it was cancelled"
 
 
 class StaleAttempt(Conflict):
     """The report is of an earlier attempt than the current one."""
 
     code = "stale_attempt"
+    to_do = "stop, and leave its results alone: somebody else has the task, or had it since"
 
 
 class StatusChanged(Conflict):
     """The task is not in the status and attempt that the caller saw."""
 
     code = "status_changed"
+    to_do = "look again with `porch show`, and decide anew"
 
 
 #: How work is run again whose input is gone.
@@ -252,33 +281,39 @@ class TaskPruned(Conflict):
     """The task has ended long ago, and its input is no longer kept."""
 
     code = "task_pruned"
+    to_do = PRUNED_CURE
 
 
 class ForceNeeded(Conflict):
     """Running finished work again needs to be said twice."""
 
     code = "force_needed"
+    to_do = "add --force --reason"
 
 
 class ReasonNeeded(Conflict):
     """Running finished work again needs a reason."""
 
     code = "reason_needed"
+    to_do = "add --reason: it is kept with the task"
 
 
 class LedgerAway(PorchError):
     """The ledger cannot be reached, or gave up; the same request may be tried again."""
 
     code = "database_away"
+    to_do = "try again, and tell the operator of porch if it lasts; nothing was lost"
 
 
 class TooSlow(PorchError):
     """The question takes longer to answer than a coordinator may take."""
 
     code = "too_slow"
+    to_do = "ask for less: name a pipeline, a status, or a time with --since"
 
 
 class InternalError(PorchError):
     """Something that should not happen; the log of the coordinator has the details."""
 
     code = "internal_error"
+    to_do = "tell the operator of porch: the log of the coordinator has the details"

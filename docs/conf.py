@@ -33,9 +33,22 @@ root_doc = "docs/index"
 include_patterns = ["README.md", "CHANGELOG.md", "docs/**.md", "examples/**.md"]
 exclude_patterns = [".*", "site", "**/_*", "build", "benchmarks", "client", "tests"]
 highlight_language = "none"
+smartquotes = False  # a dash and a quote are typed as they are read
 
 myst_heading_anchors = 4  # as git hosts make them of headings
 nitpicky = True
+
+default_role = "code"  # in docstrings, for which Sphinx reads reStructuredText
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+python_use_unqualified_type_names = True
+# What is not ours, and what stands for "not given".
+nitpick_ignore_regex = [
+    ("py:.*", r"(typing|collections|datetime|os|tuple)\b.*"),
+    ("py:.*", r".*\.Unchanged"),
+]
 
 html_theme = "furo"
 html_favicon = "../coordinator/gateway/pages/static/porch.svg"

@@ -53,7 +53,8 @@ class Request(Sent):
 
 
 class SubmitRequest(Request):
-    """porch.submit: ``definitions`` are the task_inputs themselves."""
+    """porch.submit: ``definitions`` are the task_inputs themselves. Answers ``results``, for each a
+    StandingShape or a RefusedShape."""
 
     version: SentText | None = None
     priority: int = 0
@@ -61,7 +62,7 @@ class SubmitRequest(Request):
 
 
 class ClaimRequest(Request):
-    """porch.claim."""
+    """porch.claim. Answers ``tasks``, a TaskShape each; none where the claim queue is empty."""
 
     version: SentText | None = None
     n: int
@@ -69,19 +70,21 @@ class ClaimRequest(Request):
 
 
 class UpdateRequest(Request):
-    """porch.update."""
+    """porch.update. Answers ``results``, for each a ReportedShape or a RefusedShape."""
 
     changes: list[SentReport]
 
 
 class HeartbeatRequest(Request):
-    """porch.heartbeat."""
+    """porch.heartbeat. Answers ``results``, for each a ReportedShape or a RefusedShape."""
 
     tasks: list[SentName]
 
 
 class ReleaseRequest(Request):
-    """porch.release: named tasks, or (``claim``: its request_id) what of a claim is not started."""
+    """porch.release: named tasks, or (``claim``: its request_id) what of a claim is not started.
+    Answers ``results``, for each of ``tasks`` a ReportedShape or a RefusedShape; ``released``, how
+    many of the claim."""
 
     tasks: list[SentName] = Field(default_factory=list)
     claim: UUID | None = None
@@ -89,27 +92,27 @@ class ReleaseRequest(Request):
 
 
 class CancelRequest(Request):
-    """porch.cancel."""
+    """porch.cancel. Answers ``results``, for each a ReportedShape or a RefusedShape."""
 
     tasks: list[SentDecision]
     reason: str | None = None
 
 
 class RerunRequest(CancelRequest):
-    """porch.rerun."""
+    """porch.rerun. Answers ``results``, for each a ReportedShape or a RefusedShape."""
 
     force: bool = False
 
 
 class ShowRequest(Request):
-    """porch.show."""
+    """porch.show. Answers ``task``, a TaskShape; ``events``, an EventShape each, oldest first."""
 
     task: SentText
     version: SentText | None = None
 
 
 class CountRequest(Request):
-    """porch.count."""
+    """porch.count. Answers ``counts``: by status, how many."""
 
     version: SentText | None = None
     status: list[Status] = Field(default_factory=list)
@@ -120,7 +123,8 @@ class CountRequest(Request):
 
 
 class ListRequest(CountRequest):
-    """porch.list: one page; ``after`` is the ``next`` of the page before."""
+    """porch.list: one page; ``after`` is the ``next`` of the page before. Answers ``tasks``, a
+    TaskShape each; ``next``, null after the last page."""
 
     after: SentRowId = 0
     limit: int = 1_000
@@ -128,7 +132,11 @@ class ListRequest(CountRequest):
 
 class FeedRequest(Request):
     """porch.feed: changes after the event ``after`` (null: none, but where the feed ends now); the
-    next page begins after ``next``. ``signal``: a channel that says when to ask again."""
+    next page begins after ``next``. ``signal``: a channel that says when to ask again.
+
+    Answers ``messages``, in order, each as `Porch.watch()` tells it; ``next``; ``more``, whether to
+    ask on at once; ``signal``.
+    """
 
     after: SentRowId | None = None
     limit: int = 1_000
@@ -138,18 +146,20 @@ class FeedRequest(Request):
 
 
 class PipelinesRequest(Request):
-    """porch.pipelines: all, or the one named by ``pipeline``."""
+    """porch.pipelines: all, or the one named by ``pipeline``. Answers ``pipelines``, a
+    PipelineShape each."""
 
 
 class FailureGroupsRequest(Request):
-    """porch.failure_groups: the ``most`` largest."""
+    """porch.failure_groups: the ``most`` largest. Answers ``groups``, a FailureGroupShape each."""
 
     most: int = 20
 
 
 class FailuresRequest(Request):
     """porch.failures: tasks of the group of that name which failed by ``until``; ``after`` is the
-    ``next`` of the page before."""
+    ``next`` of the page before. Answers ``tasks``, a TaskShape each; ``next``, null after the last
+    page."""
 
     group: SentText
     until: AwareDatetime | None = None
@@ -158,13 +168,14 @@ class FailuresRequest(Request):
 
 
 class StatsRequest(Request):
-    """porch.stats: what happened in the last ``hours``, and how long runs take."""
+    """porch.stats: what happened in the last ``hours``, and how long runs take. Answers
+    ``throughput``, an IntervalShape each; ``run_times``, a RunTimesShape each."""
 
     hours: int = 24
 
 
 class RegisterPipelineRequest(Request):
-    """porch.register_pipeline."""
+    """porch.register_pipeline. Answers ``pipelines``, the PipelineShape of that one."""
 
     pipeline: SentText
     uri: SentText
@@ -172,7 +183,7 @@ class RegisterPipelineRequest(Request):
 
 
 class AddVersionRequest(Request):
-    """porch.add_version."""
+    """porch.add_version. Answers ``pipelines``, the PipelineShape of that one."""
 
     pipeline: SentText
     version: SentText
@@ -183,6 +194,8 @@ class SetPolicyRequest(Request):
 
     ``keep``: for how many seconds inputs and histories of DONE, FAILED and CANCELLED tasks are
     kept; null for ever.
+
+    Answers ``pipelines``, the PipelineShape of that one.
     """
 
     pipeline: SentText
@@ -195,13 +208,16 @@ class SetPolicyRequest(Request):
 
 class SweepRequest(Request):
     """porch.sweep: what time has made due. It comes from beat, without a token, and asks nothing
-    that would not happen anyway."""
+    that would not happen anyway. Answers ``taken_back``, ``failed``, ``retried``, how many tasks;
+    ``more``, whether there may be more that is due."""
 
 
 class IssueTokenRequest(Request):
     """porch.issue_token: ``digest`` is the sealed SHA-256 of the secret, in hexadecimal digits.
 
     The client makes the secret and keeps it; it never travels before it is used.
+
+    Answers ``tokens``, the TokenShape of the new one.
     """
 
     digest: SentDigest
@@ -211,7 +227,7 @@ class IssueTokenRequest(Request):
 
 
 class TokensRequest(Request):
-    """porch.tokens."""
+    """porch.tokens. Answers ``tokens``, a TokenShape each."""
 
 
 class RotateTokenRequest(Request):
@@ -219,6 +235,8 @@ class RotateTokenRequest(Request):
 
     That one is good for ``overlap`` seconds yet; the new one for ``expires`` seconds, or (null) for
     as long as the old one was meant to be.
+
+    Answers ``tokens``, the TokenShapes of the new one and the old one.
     """
 
     token_id: SentRowId
@@ -228,13 +246,14 @@ class RotateTokenRequest(Request):
 
 
 class RevokeTokenRequest(Request):
-    """porch.revoke_token."""
+    """porch.revoke_token. Answers ``tokens``, the TokenShape of that one."""
 
     token_id: SentRowId
 
 
 class AdminEventsRequest(Request):
-    """porch.admin_events: one page; ``after`` is the ``next`` of the page before."""
+    """porch.admin_events: one page; ``after`` is the ``next`` of the page before. Answers
+    ``events``, an AdminEventShape each; ``next``, null after the last page."""
 
     after: SentRowId = 0
     limit: int = 1_000

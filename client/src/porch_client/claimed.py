@@ -23,22 +23,27 @@ class Claimed:
 
     @property
     def pipeline(self) -> str:
+        """The name of its pipeline."""
         return self.task.pipeline
 
     @property
     def version(self) -> str:
+        """The version of the pipeline."""
         return self.task.version
 
     @property
     def task_input_id(self) -> str:
+        """The key of its definition."""
         return self.task.task_input_id
 
     @property
     def task_input(self) -> dict[str, Any]:
+        """What is to be done, as it was submitted."""
         return self.task.task_input or {}
 
     @property
     def attempt(self) -> int:
+        """Which attempt this is: 1, or more after a re-run, a release or a lease that ran out."""
         return self.task.attempt
 
     def running(self, message: str | None = None) -> Reported:
