@@ -154,6 +154,7 @@ def _ensure_admin_token(urls: Urls, state: State) -> str | None:
 
 def _write_env_sh(urls: Urls, settings: Settings, state: State) -> None:
     values = {
+        "PORCH_STATE_DIR": str(state.path),
         "PORCH_DATABASE_URL": urls.database,
         "PORCH_BROKER_URL": urls.broker,
         "PORCH_RESULT_URL": urls.result,
@@ -166,6 +167,9 @@ def _write_env_sh(urls: Urls, settings: Settings, state: State) -> None:
             settings.flower_password or FlowerHome(state.path).password()
         )
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    # Another terminal may not have them on its path, and what follows there is `porch ...`.
+    commands = shlex.quote(str(Path(sys.executable).parent))
+    lines.append(f'command -v porch >/dev/null || export PATH={commands}:"$PATH"\n')
     write_private(state.env_sh, "".join(lines))
 
 

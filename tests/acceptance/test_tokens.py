@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,33 @@ def test_the_admin_token_is_in_no_file_but_its_own(house: House) -> None:
     files = [path for path in house.state_dir.iterdir() if path.is_file()]
     holders = {path.name for path in files if token in path.read_bytes()}
     assert holders == {"admin-token", "env.sh"}
+
+
+def test_a_secret_may_go_into_a_file_of_its_owners_alone(
+    house: House, user: User, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    issue = ("token", "issue", "--pipeline", user.pipeline, "--description", "d", "--into")
+    admin = house.ready["admin_token"]
+    issued = json.loads(house.porch(*issue, str(path), token=admin).stdout)
+    assert "token" not in issued
+    assert path.read_text().strip() not in json.dumps(issued)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    first = path.read_text()
+    rotate = ("token", "rotate", str(issued["token_id"]), "--into", str(path))
+    assert house.porch(*rotate, token=admin).returncode == 0
+    assert path.read_text() != first
+    submitted = house.porch("--token-file", str(path), "submit", "-", input='{"a": 1}')
+    assert submitted.returncode == 0, submitted.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["token"]
+
+
+def test_no_token_is_issued_into_a_file_that_cannot_be(house: House, user: User) -> None:
+    admin = house.ready["admin_token"]
+    listing = ("token", "list", "--pipeline", user.pipeline)
+    before = house.porch(*listing, token=admin).stdout
+    issue = ("token", "issue", "--pipeline", user.pipeline, "--description", "d", "--into")
+    done = house.porch(*issue, "/nowhere/token", token=admin)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such file or directory" in done.stderr
+    assert house.porch(*listing, token=admin).stdout == before

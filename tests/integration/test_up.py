@@ -70,6 +70,7 @@ def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) 
         text=True,
         check=True,
     ).stdout.splitlines()
+    assert f"PORCH_STATE_DIR={path}" in shown
     assert f"PORCH_DATABASE_URL={line['database_url']}" in shown
     assert f"PORCH_BROKER_URL={line['broker_url']}" in shown
     assert f"PORCH_RESULT_URL={line['result_url']}" in shown
@@ -77,6 +78,15 @@ def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) 
     assert f"PORCH_FLOWER_URL={line['flower_url']}" in shown
     password = (path / "flower" / "password").read_text().strip()
     assert f"PORCH_FLOWER_PASSWORD={password}" in shown
+
+
+def test_env_sh_finds_the_commands_where_the_path_has_none(
+    shared: tuple[Path, dict[str, Any]],
+) -> None:
+    script = f". {shlex.quote(str(shared[0] / 'env.sh'))} && porch pipeline list && command -v ls"
+    elsewhere = {"HOME": "/", "PATH": os.defpath}
+    done = subprocess.run(["sh", "-euc", script], env=elsewhere, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_file_is_the_owners_alone(shared: tuple[Path, dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from porch_client.cli.door import Door, emit, pass_door
+from porch_client.cli.secret_file import secret_told
 from porch_client.cli.values import duration, kept, limit
 from porch_client.model import Pipeline
 from porch_client.render import pipeline as one_pipeline
@@ -130,6 +131,14 @@ def token() -> None:
     """Issue, list, rotate and revoke tokens."""
 
 
+_into = click.option(
+    "--into",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the secret there, for its owner's eyes only, and print all else.",
+)
+
+
 @token.command()
 @click.option("--pipeline", required=True, metavar="NAME", help="The pipeline it is good for.")
 @click.option("--description", required=True, help="Who or what uses it; shown in histories.")
@@ -139,14 +148,17 @@ def token() -> None:
     metavar="90d|none",
     help="How long it is good; for ever if not said.",
 )
+@_into
 @pass_door
-def issue(door: Door, pipeline: str, description: str, expires: int | None) -> None:
+def issue(
+    door: Door, pipeline: str, description: str, expires: int | None, into: str | None
+) -> None:
     """Issue a token for a pipeline. Its secret is shown this once and kept nowhere."""
-    with door.porch() as porch:
+    with secret_told(into) as tell, door.porch() as porch:
         issued, secret = porch.issue_token(
             pipeline=pipeline, description=description, expires=expires or None
         )
-    emit({"token": secret, **dataclasses.asdict(issued)})
+        tell(secret, dataclasses.asdict(issued))
 
 
 @token.command()
@@ -165,15 +177,16 @@ def issue(door: Door, pipeline: str, description: str, expires: int | None) -> N
     metavar="90d",
     help="How long the new one is good; if not said, as long as the old one was meant to be.",
 )
+@_into
 @pass_door
-def rotate(door: Door, token_id: int, overlap: int, expires: int | None) -> None:
+def rotate(door: Door, token_id: int, overlap: int, expires: int | None, into: str | None) -> None:
     """Issue a token in the place of the one with this ID; both are good for a while.
 
     The new secret is shown this once and kept nowhere. To end a token at once, revoke it.
     """
-    with door.porch() as porch:
+    with secret_told(into) as tell, door.porch() as porch:
         new, secret, old = porch.rotate_token(token_id, overlap=overlap, expires=expires or None)
-    emit({"token": secret, **dataclasses.asdict(new), "replaces": dataclasses.asdict(old)})
+        tell(secret, {**dataclasses.asdict(new), "replaces": dataclasses.asdict(old)})
 
 
 @token.command("list")
