@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.examples.typed import EXAMPLES, ROOT, STANDINS, Typist
+from tests.examples.typed import EXAMPLES, STANDINS, Typist
+from tests.examples.workflows import installed_snakemake
 from tests.house import BIN
-
-PINS = EXAMPLES / "snakemake" / "requirements.txt"
 
 
 @pytest.fixture(scope="module")
 def snakemake() -> Path:
-    """The folder of the real snakemake, installed once for its pins; `make clean` removes it."""
-    home = ROOT / ".bench" / f"snakemake-{hashlib.sha256(PINS.read_bytes()).hexdigest()[:12]}"
-    if not (home / ".installed").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        pip = [str(home / "bin" / "pip"), "install", "--quiet", "--no-deps", "--prefer-binary"]
-        more = ["--disable-pip-version-check", "--requirement", str(PINS)]
-        done = subprocess.run(
-            [*pip, *more], capture_output=True, text=True, timeout=120, check=False
-        )
-        if done.returncode != 0:
-            missing = f"snakemake could not be installed: {done.stderr[-500:]}"
-            pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-        (home / ".installed").touch()
-    return home / "bin"
+    """The folder of the real snakemake."""
+    return installed_snakemake()
 
 
 def counter(typist: Typist) -> str:

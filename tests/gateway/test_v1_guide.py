@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import snippets
+from tests.docs.terminal import Terminals
 from tests.factories import unique
 from tests.house import House, environment, needs
 
-PAGE = (Path(__file__).parents[2] / "docs" / "npg_porch.md").read_text()
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = "docs/npg_porch.md"
 NAME = "my-first-pipeline"
 
 
@@ -21,21 +20,10 @@ NAME = "my-first-pipeline"
 def said(house: House, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What each block prints. The pipeline's name is one of the test's own."""
     needs("curl")
-    name = unique(NAME)
-    typed = "".join(f"{block}echo\necho '## end'\n" for block in BLOCK.findall(PAGE))
-    done = subprocess.run(
-        ["bash", "-euc", typed.replace(NAME, name)],
-        cwd=tmp_path_factory.mktemp("typed"),
-        env=environment(
-            {"URL": house.ready["gateway_url"], "ADMIN_TOKEN": house.ready["admin_token"]}
-        ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.replace(name, NAME).split("## end\n")
+    env = {"URL": house.ready["gateway_url"], "ADMIN_TOKEN": house.ready["admin_token"]}
+    here = tmp_path_factory.mktemp("typed")
+    with Terminals(here, environment(env), {NAME: unique(NAME)}) as terminals:
+        return [one.output for one in terminals.type_page(snippets(PAGE))]
 
 
 def test_a_pipeline_is_registered(said: list[str]) -> None:

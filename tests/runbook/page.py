@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.docs.pages import snippets
+
 PAGE = Path(__file__).parents[2] / "docs" / "runbook.md"
 ANCHORS = (
     *("no-worker", "broker-away", "postgresql-away", "claimed-and-silent", "poison-message"),
     *("disk-full", "one-pipeline-floods", "failures-rising", "oldest-pending", "refusals-rising"),
 )
 
-_BLOCK = re.compile(r"^<!-- (\w+) -->\n```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SECTION = re.compile(r"^## (.*)\n", re.MULTILINE)
 _CAUSE = re.compile(r"^\| (.*?) \| \[.*?\]\(#([\w-]+)\) \|$", re.MULTILINE)
 _SEE = re.compile(r"docs/runbook\.md#([\w-]+)")
@@ -25,7 +26,11 @@ def sections() -> dict[str, str]:
 
 def blocks(kind: str, section: str) -> list[str]:
     """The shell blocks of a kind (``commands``, ``look``, ``cure``) in a section."""
-    return [text for marked, text in _BLOCK.findall(sections()[section]) if marked == kind]
+    return [
+        one.text
+        for one in snippets("docs/runbook.md")
+        if (one.mark, one.section) == (kind, section)
+    ]
 
 
 def commands() -> tuple[str, list[str]]:

@@ -32,7 +32,8 @@ def connect(timeout: float | None) -> Porch:
         raise Misconfigured(
             "no_broker",
             "no broker is set",
-            "set PORCH_BROKER_URL or give --broker, for example redis://host:6379/0",
+            "set PORCH_BROKER_URL or give --broker, for example redis://host:6379/0; "
+            "what `porch-server up` started: `. STATE_DIR/env.sh`",
         )
     return Porch(
         settings.broker_url,
