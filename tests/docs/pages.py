@@ -2,7 +2,8 @@
 
 A comment before a block says what a reader of the page's source must know of it:
 
-``<!-- in a terminal of its own -->``  it does not end by itself: the next one is typed elsewhere
+``<!-- in a terminal of its own -->``  a new one, that knows nothing of what was typed before
+``<!-- until Ctrl-C -->``              it does not end by itself, and is ended by who types it
 ``<!-- run by tests/x.py -->``         that test runs it, as nobody else can
 ``<!-- checked by tests/x.py -->``     it is not typed: that test compares it with what there is
 ``<!-- not run: WHY -->``              and perhaps which test has most of it
@@ -68,8 +69,13 @@ class Snippet:
 
     @property
     def own_terminal(self) -> bool:
-        """Whether it goes on until somebody ends it."""
+        """Whether a new terminal is opened for it, in which it stays."""
         return self.mark == "in a terminal of its own"
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it goes on until somebody ends it."""
+        return self.own_terminal or self.mark == "until Ctrl-C"
 
     @property
     def is_typed(self) -> bool:

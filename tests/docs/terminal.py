@@ -21,8 +21,9 @@ from tests.docs.pages import Snippet
 from tests.house import wait_until
 
 #: Reads the names of scripts and runs them, one after the other, all in one shell.
-_SHELL = """while read -r script; do . "$script" < /dev/null; export -p > "$ENVIRONMENT"
-pwd > "$ENVIRONMENT.pwd"; printf '\\n## %s\\n' "$script"; done"""
+_SHELL = """while read -r script; do . "$script" < /dev/null
+declare -p | grep -v "^declare -[a-zA-Z]*[rA]" > "$ENVIRONMENT"; pwd > "$ENVIRONMENT.pwd"
+printf '\\n## %s\\n' "$script"; done"""
 _PATIENCE = 120.0
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -122,12 +123,13 @@ class Terminals:
             program = self._write(snippet, ".py", text)
             text = f"python3 {shlex.quote(str(program))}\n"
         script = self._write(snippet, ".sh", text)
-        if not snippet.own_terminal:
+        if not snippet.lasting:
             output = self._first.run(script, f"\n## {script}\n", str(snippet))
             return lambda: output
-        where = self._environment.with_suffix(".pwd")
-        begin = f'. "{self._environment}"; cd "$(cat {where})"; ' if where.exists() else ""
-        other = _Terminal(["bash", "-euc", f"{begin}. {script}"], self.here, self._env)
+        known = self._environment
+        begin = f'cd "$(cat {known}.pwd)"; . "{known}"; ' if known.exists() else ""
+        argv = ["bash", "-euc", f"{'' if snippet.own_terminal else begin}. {script}"]
+        other = _Terminal(argv, self.here, self._env)
         self._others.append(other)
         return other.read
 
@@ -144,7 +146,7 @@ class Terminals:
     def as_on_the_page(self, output: str) -> str:
         """With the words of the page for ours."""
         for word, ours in self.change.items():
-            output = output.replace(ours, word)
+            output = output.replace(ours.strip(" ,\n"), word.strip(" ,\n"))
         return output
 
     def _write(self, snippet: Snippet, suffix: str, text: str) -> Path:

@@ -45,15 +45,17 @@ def snippet(language: str, text: str, mark: str = "") -> Snippet:
 
 def test_one_shell_is_typed_into_and_others_begin_where_it_is(tmp_path: Path) -> None:
     page = [
-        snippet("sh", "export WORD=here\nmkdir deep\ncd deep\ntest -t 1\n"),
-        snippet("sh", "pwd; echo $WORD; exec sleep 1000\n", "in a terminal of its own"),
-        snippet("text", "/deep\nhere\n"),
-        snippet("python", "import os\nprint(os.environ['WORD'], 'again')\n"),
+        snippet("sh", "WORD=here\nmkdir deep\ncd deep\ntest -t 1\n"),
+        snippet("sh", "pwd; echo $WORD; exec sleep 1000\n", "until Ctrl-C"),
+        snippet("text", ".../deep\nhere\n"),
+        snippet("sh", "pwd; echo ${WORD-nothing}; sleep 1000\n", "in a terminal of its own"),
+        snippet("text", f"{tmp_path}\nnothing\n"),
+        snippet("python", "import os\nprint('here', 'again')\n"),
         snippet("text", "here again\n"),
     ]
     with Terminals(tmp_path, os.environ) as terminals:
         typed = terminals.type_page(page)
-    assert [one.snippet.language for one in typed] == ["sh", "sh", "python"]
+    assert [one.snippet.language for one in typed] == ["sh", "sh", "sh", "python"]
 
 
 @pytest.mark.parametrize("text", ["false\ntrue\n", 'echo "$UNSET_WORD"\n', "no-such-command\n"])
