@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from config.wiring import make_coordinator
 from coordinator.requests import Search
 from coordinator.status import Status
 from db.migrate import upgrade
+from tests.docs.pages import snippets
 from tests.factories import caller, definitions, finish, pipeline, submit
 from tests.house import wait_until
 
@@ -100,17 +103,38 @@ def cluster(scratch: Callable[[str], Path]) -> Cluster:
     return Cluster(scratch("backup"))
 
 
+#: Of the page, in order: a dump and its return; archiving; a base backup; a restore to a moment.
+DUMP, ARCHIVING, BASE, RESTORING = (
+    one.text
+    for one in snippets("docs/deploy/README.md")
+    if one.tests == ["tests/integration/test_backup.py"]
+)
+
+
+def settings(text: str, folder: Path, **ours: str) -> dict[str, str]:
+    """PostgreSQL's settings as the page has them, in a folder of ours, but for some values."""
+    lines = ConfigParser(interpolation=None)
+    lines.read_string(f"[all]\n{text.replace('/backup', str(folder))}")
+    found = {name: value.strip("'") for name, value in lines["all"].items()}
+    assert ours.keys() <= found.keys()
+    return found | ours
+
+
+def commands(text: str, word: str, ours: str) -> list[list[str]]:
+    """Commands as the page has them, but for one word that is ours."""
+    return [shlex.split(line, comments=True) for line in text.replace(word, ours).splitlines()]
+
+
 def test_a_restore_to_a_moment_has_what_was_so_then_and_is_healthy(cluster: Cluster) -> None:
     data, base, wal = (cluster.folder / name for name in ("data", "base", "wal"))
     cluster.run("initdb", "--pgdata", str(data), "--username", "postgres", "--auth", "trust")
-    archiving = {"archive_mode": "on", "archive_command": f"cp %p {wal}/%f"}
-    with cluster.running(data, **archiving):
+    with cluster.running(data, **settings(ARCHIVING, cluster.folder)):
         upgrade(cluster.url)
         porch = make_coordinator(cluster.url)
         _, secret = pipeline(porch)
         submit(porch, secret, definitions(3))
-        cluster.run("pg_basebackup", "-h", str(cluster.folder), "-U", "postgres", "-D", str(base),
-                    "--checkpoint=fast")  # fmt: skip
+        (backup,) = commands(BASE, "/backup", str(cluster.folder))
+        cluster.run(*backup, "-h", str(cluster.folder), "-U", "postgres")
         known = definitions(4)
         submit(porch, secret, known)
         finish(porch, secret, Status.DONE)
@@ -123,11 +147,7 @@ def test_a_restore_to_a_moment_has_what_was_so_then_and_is_healthy(cluster: Clus
         porch.ledger.engine.dispose()  # type: ignore[attr-defined]
 
     (base / "recovery.signal").touch()
-    restoring = {
-        "restore_command": f"cp {wal}/%f %p",
-        "recovery_target_time": moment,
-        "recovery_target_action": "promote",
-    }
+    restoring = settings(RESTORING, cluster.folder, recovery_target_time=moment)
     with cluster.running(base, **restoring):
         porch = make_coordinator(cluster.url)
         assert porch.count(caller(secret), Search()) == {"PENDING": 6, "DONE": 1}
@@ -135,5 +155,13 @@ def test_a_restore_to_a_moment_has_what_was_so_then_and_is_healthy(cluster: Clus
         again = porch.submit(caller(secret), known + lost)
         assert [one.created for one in again] == [False] * 4 + [True] * 5  # type: ignore[union-attr]
         finish(porch, secret, Status.DONE)
+        assert examine(cluster.url).wrong == ()
+        dump, restore = commands(DUMP, "$DATABASE_URL", cluster.url.replace("+psycopg2", ""))
+        before = porch.count(caller(secret), Search())
+        cluster.run(*dump)
+        submit(porch, secret, definitions(3))
+        porch.ledger.engine.dispose()  # type: ignore[attr-defined]
+        cluster.run(*restore)
+        assert porch.count(caller(secret), Search()) == before
         assert examine(cluster.url).wrong == ()
         porch.ledger.engine.dispose()  # type: ignore[attr-defined]
