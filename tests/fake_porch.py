@@ -46,6 +46,7 @@ class FakePorch:
         self.calls: list[tuple[str, Any]] = []
         self.troubles: dict[str, list[PorchError]] = {}
         self.refuse: Callable[[Change], PorchError | None] = lambda change: None
+        self.given_back: list[tuple[int, str | None, str | None]] = []
         self.lost: set[str] = set()
         self.ended: set[str] = set()
         self.claim_lease: float | None = None
@@ -129,9 +130,11 @@ class FakePorch:
         claim: str | None = None,
         pipeline: str | None = None,
         message: str | None = None,
+        request_id: str | None = None,
     ) -> list[Reported | NotReported]:
         self.note("release", [claim, [int(task, 16) for task, _, _ in tasks]])
-        return []
+        self.given_back += [(int(task, 16), message, request_id) for task, _, _ in tasks]
+        return [Reported(task, "1.0", "PENDING", 1, True) for task, _, _ in tasks]
 
     def reports(self) -> dict[int, tuple[str, str | None]]:
         """The last report of each task: status and message."""

@@ -13,7 +13,9 @@ rc=0
 if [ "$rc" -gt 1 ]; then exit "$rc"; fi # some rows are refused: the others are run
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-# drain renews leases, stops what runs at SIGTERM, and reports until it is heard.
-porch drain --pipeline "$pipeline" -j "${AT_ONCE:-2}" --job-id "${SLURM_JOB_ID:-${LSB_JOBID:-$(hostname).$$}}" \
+# drain renews leases, reports until it is heard, and at SIGTERM stops what runs and gives it back:
+# the next job goes on with it. MOST tasks at most, for a job of limited time.
+porch drain --pipeline "$pipeline" -j "${AT_ONCE:-2}" ${MOST:+--max "$MOST"} --on-stop release \
+    --grace "${GRACE:-20}" --job-id "${SLURM_JOB_ID:-${LSB_JOBID:-$(hostname).$$}}" \
     -- "$here/one_run.sh" "$work" "$@"
 exit "$rc"

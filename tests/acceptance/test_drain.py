@@ -193,6 +193,32 @@ def test_sigterm_gives_back_what_was_not_started_and_reports_what_was(
     }
 
 
+def test_what_a_scheduler_stopped_is_given_back_and_the_next_job_runs_it(
+    user: User, tmp_path: Path
+) -> None:
+    up, ran = tmp_path / "up", tmp_path / "ran"
+    with user.house.admin() as admin:
+        admin.set_policy(user.pipeline, lease=3600)
+    user.register({"n": 1}, {"n": 2})
+    script = f"cat > {ran}; [ $1 = 2 ] || {{ : > {up}; exec sleep 60; }}"
+    argv = ("drain", "--max", "1", "--on-stop", "release", *shell(script, "{attempt}"))
+    process = user.start(*argv)
+    wait_until(up.exists, what="the first command runs")
+    process.terminate()
+    status, said = end(process)
+    assert status == 128 + signal.SIGTERM
+    assert said.endswith(
+        "  1 claimed  0 DONE  0 FAILED  1 released   --max reached: there may be more\n"
+    )
+    message = "stopped by signal SIGTERM of porch drain, signal SIGTERM"
+    assert endings(user) == {"PENDING": [message, None]}
+    again = user.porch(*argv)
+    assert again.returncode == 0, again.stderr
+    assert user.client.count() == {"PENDING": 1, "DONE": 1}
+    task = json.loads(ran.read_text())
+    assert (task["attempt"], task["lease"], task["lease_until"] is None) == (2, 3600, False)
+
+
 def test_ctrl_c_to_the_process_group_does_the_same(user: User, tmp_path: Path) -> None:
     process = draining(user, tmp_path, "exec sleep 60")
     os.killpg(process.pid, signal.SIGINT)

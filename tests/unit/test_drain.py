@@ -22,7 +22,7 @@ from porch_client.errors import (
     Misconfigured,
     NoWorker,
 )
-from porch_client.model import Change
+from porch_client.model import Change, NotReported
 from tests.fake_porch import (
     AWAY,
     STALE,
@@ -159,6 +159,35 @@ class TestTheLoop:
         assert set(porch.reports().values()) == {("DONE", None)}
         assert len(porch.reports()) == 10
         assert all(n <= 3 for n, _ in porch.named("claim"))
+
+    @pytest.mark.parametrize(("options", "asked"), [((), [1] * 5), (("-n", "3"), [3, 2])])
+    def test_no_more_are_claimed_in_all_than_were_to_be(
+        self, options: tuple[str, ...], asked: list[int], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        porch = FakePorch([{} for _ in range(9)])
+        assert drain(porch, *options, "--max", "5", "-j", "1", "--", "true") == 0
+        assert [n for n, _ in porch.named("claim")] == asked
+        assert len(porch.reports()) == 5
+        closing = "5 claimed  5 DONE  0 FAILED   --max reached: there may be more"
+        assert closing in capfd.readouterr().err
+
+    def test_a_claim_without_an_answer_counts_once_it_has_one(self, tmp_path: Path) -> None:
+        porch = FakePorch([{"n": n} for n in range(4)])
+        porch.claim = first_alone(porch)  # type: ignore[method-assign]
+        note, troubles = porch.note, iter([None, AWAY, None])
+
+        def flaky(verb: str, what: Any) -> None:
+            note(verb, what)
+            if verb == "claim" and (trouble := next(troubles, None)) is not None:
+                raise trouble
+
+        porch.note = flaky  # type: ignore[method-assign]
+        script = (
+            f"[ $PORCH_INPUT_N = 1 ] && : > {tmp_path}/1; until [ -e {tmp_path}/1 ]; do :; done"
+        )
+        assert drain(porch, "-j", "2", "--max", "2", *shell(script)) == 0
+        assert len(porch.reports()) == 2
+        assert len({request_id for _, request_id in porch.named("claim")}) == 2
 
     def test_no_more_than_j_commands_run_at_once(self, tmp_path: Path) -> None:
         porch = FakePorch([{} for _ in range(8)])
@@ -300,6 +329,9 @@ class TestTheLoop:
         assert porch.named("release") == []
 
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+
+
 def noted(change: Change, folder: Path) -> None:
     """Makes a file when the end of the first attempt is reported."""
     if (change.status, change.attempt) == ("FAILED", 1):
@@ -307,7 +339,7 @@ def noted(change: Change, folder: Path) -> None:
 
 
 class TestSignals:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    @pytest.mark.parametrize("number", STOPPING)
     def test_a_signal_gives_back_what_waits_and_stops_what_runs(
         self, program: Callable[..., Program], tmp_path: Path, number: signal.Signals
     ) -> None:
@@ -351,6 +383,75 @@ class TestSignals:
         assert (task, status) == (0, "FAILED")
         assert message.startswith("stopped by signal SIGKILL of porch drain, signal SIGKILL")
 
+    def test_what_was_stopped_is_given_back_where_that_is_wanted_and_what_ended_well_is_done(
+        self, program: Callable[..., Program], tmp_path: Path
+    ) -> None:
+        script = (
+            f": > {tmp_path}/up$N; [ $N = 1 ] && exit 3; [ $N = 2 ] || trap 'exit 0' TERM;"
+            "sleep 60 & wait"
+        ).replace("$N", "$PORCH_INPUT_N")
+        inputs = [{"n": n} for n in range(1, 5)]
+        options = ("-n", "4", "-j", "3", "--on-stop", "release", "--grace", "20")
+        porch = program(inputs, *options, *shell(script))
+        porch.wait_for(lambda: all((tmp_path / f"up{n}").exists() for n in range(1, 5)))
+        porch.process.terminate()
+        code, said = porch.end()
+        assert code == 143
+        assert porch.calls("release") == [[None, [1]]]
+        ends = {c[0]: c[1:] for call in porch.calls("update") for c in call if c[1] != "RUNNING"}
+        assert ends == {0: ["FAILED", 1, "exit 3"], 2: ["DONE", 1, None], 3: ["DONE", 1, None]}
+        assert "4 claimed  2 DONE  1 FAILED  1 released" in said
+
+    def test_what_is_given_back_is_killed_first_with_all_that_it_has_started(
+        self, program: Callable[..., Program], tmp_path: Path
+    ) -> None:
+        # The shell is gone at once, and what it has started does not listen.
+        deaf = f"trap '' TERM; echo $$ > {tmp_path}/deaf; while :; do sleep 0.05; done"
+        script = f'sh -c "$1" & until [ -s {tmp_path}/deaf ]; do :; done; : > {tmp_path}/up; wait'
+        options = ("--on-stop", "release", "--grace", "0.3")
+        porch = program([{}], *options, *shell(script), "sh", deaf)
+        porch.wait_for((tmp_path / "up").exists)
+        deaf_one = int((tmp_path / "deaf").read_text())
+        began = time.monotonic()
+        porch.process.terminate()
+        porch.wait_for(lambda: porch.calls("release"))
+        assert time.monotonic() - began >= 0.3
+        assert not alive(deaf_one)
+        assert porch.end()[0] == 143
+
+    def test_a_release_without_an_answer_is_asked_for_again_under_its_name(self) -> None:
+        porch = FakePorch([{}])
+        porch.troubles["release"] = [AWAY]
+        assert drain(porch, "--on-stop", "release", *shell("kill $PPID; sleep 60")) == 143
+        assert porch.named("release") == [[None, [0]]] * 2
+        ((task, message, name),) = porch.given_back
+        assert (task, name is not None) == (0, True)
+        assert message == "stopped by signal SIGTERM of porch drain, signal SIGTERM"
+
+    def test_a_release_that_is_refused_is_told(self, capfd: pytest.CaptureFixture[str]) -> None:
+        porch = FakePorch([{}])
+        porch.release = lambda *_, **__: [NotReported(0, STALE)]  # type: ignore[method-assign]
+        assert drain(porch, "--on-stop", "release", *shell("kill $PPID; sleep 60")) == 143
+        said = capfd.readouterr().err
+        assert "stale_attempt: 000000000000 was stopped, and its release refused" in said
+        assert "1 claimed  0 DONE  0 FAILED  1 refused" in said
+
+    def test_what_runs_is_waited_for_where_that_is_wanted(
+        self, program: Callable[..., Program], tmp_path: Path
+    ) -> None:
+        up, go = tmp_path / "up", tmp_path / "go"
+        script = f": > {up}; until [ -e {go} ]; do sleep 0.02; done"
+        porch = program([{}, {}], "-n", "2", "--on-stop", "wait", "--grace", "0", *shell(script))
+        porch.wait_for(up.exists)
+        porch.process.terminate()
+        porch.wait_for(lambda: porch.calls("release"))
+        go.touch()
+        code, said = porch.end()
+        assert code == 143
+        assert porch.calls("release") == [[None, [1]]]
+        assert porch.calls("update")[-1] == [[0, "DONE", 1, None]]
+        assert "2 claimed  1 DONE  0 FAILED  1 released" in said
+
     def test_a_claim_under_way_is_ended_and_given_back(
         self, program: Callable[..., Program]
     ) -> None:
@@ -372,3 +473,11 @@ class TestSignals:
         code, said = porch.end()
         assert code == 3
         assert f"porch update {0:064x} --status DONE --attempt 1" in said
+
+
+def alive(process: int) -> bool:
+    """Whether there is such a process, which is not dead and merely unnoticed."""
+    try:
+        return " Z " not in Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False

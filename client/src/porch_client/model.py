@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from porch_client.errors import PorchError, Unreachable
@@ -80,6 +81,15 @@ class Task:
     lease_until: str | None
     job_id: str | None = None
     retry_at: str | None = None
+
+    @property
+    def lease(self) -> float | None:
+        """Seconds within which its holder must be heard of, from ``updated_at`` on: by the
+        coordinator's clock, whatever ours says. None where there is no such limit."""
+        if self.lease_until is None:
+            return None
+        until, since = map(datetime.fromisoformat, (self.lease_until, self.updated_at))
+        return (until - since).total_seconds()
 
     @classmethod
     def from_wire(cls, sent: Mapping[str, Any]) -> Task:

@@ -35,13 +35,18 @@ def flushed(found: Flushed) -> str:
     return submitted(found.created, found.known, **others)
 
 
-def drained(claimed: int, ended: Mapping[str, int], pipeline: str | None) -> str:
-    """What became of the claimed tasks; `ended` holds DONE, FAILED and what else happened."""
+def drained(
+    claimed: int, ended: Mapping[str, int], pipeline: str | None, *, full: bool = False
+) -> str:
+    """What became of the claimed tasks; `ended` holds DONE, FAILED and what else happened. `full`:
+    as many were claimed as were to be."""
     if not claimed:
         return "  0 claimed: the claim queue is empty"
     failed = ended.get("FAILED", 0)
     parts = [f"{claimed:,} claimed", f"{ended.get('DONE', 0):,} DONE", f"{failed:,} FAILED"]
     parts += [f"{n:,} {what}" for what, n in ended.items() if n and what not in ("DONE", "FAILED")]
+    if full:
+        parts.append(" --max reached: there may be more")
     if failed:
         name = f" --pipeline {shlex.quote(pipeline)}" if pipeline else ""
         parts.append(f" see: porch list{name} --status FAILED")

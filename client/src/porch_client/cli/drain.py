@@ -16,7 +16,8 @@ from porch_client.cli.door import (
     version_option,
 )
 from porch_client.cli.work import job_option
-from porch_client.drain.loop import Drain, Plan
+from porch_client.drain.loop import Drain
+from porch_client.drain.plan import ON_STOP, OnStop, Plan
 from porch_client.errors import Misconfigured
 from porch_client.render import drained
 
@@ -34,11 +35,26 @@ from porch_client.render import drained
     help="Tasks per claim; as many as there is room for if not given.",
 )
 @click.option(
+    "--max",
+    "most",
+    type=click.IntRange(min=1),
+    help="Claim no more than so many tasks in all, then stop: for a job of limited time.",
+)
+@click.option(
+    "--on-stop",
+    type=click.Choice(ON_STOP),
+    default="fail",
+    show_default=True,
+    help="What becomes of running commands after SIGTERM or Ctrl-C. fail: they are stopped, and "
+    "what ends badly has FAILED; release: it is given back for somebody else; wait: they are not "
+    "stopped, and no more is claimed.",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(min=0),
     default=30.0,
     show_default=True,
-    help="Seconds that running commands have after SIGTERM or Ctrl-C.",
+    help="Seconds that running commands have after SIGTERM or Ctrl-C, before they are killed.",
 )
 @job_option
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD ...")
@@ -49,6 +65,8 @@ def drain(
     version: str | None,
     jobs: int,
     batch: int | None,
+    most: int | None,
+    on_stop: OnStop,
     grace: float,
     job_id: str | None,
     words: tuple[str, ...],
@@ -63,9 +81,9 @@ def drain(
     Where the pipeline has a lease, heartbeats renew it until the end is reported; a command whose
     task was taken away is stopped, and its end is not reported.
 
-    The exit code is 0 when the queue is drained, though tasks FAILED: that is in their history. A
-    first SIGTERM or Ctrl-C gives back what was not started and stops what runs, a second kills it;
-    the exit code is then 128 and the number of the signal.
+    The exit code is 0 when the queue is drained, or --max reached, though tasks FAILED: that is in
+    their history. A first SIGTERM or Ctrl-C gives back what was not started and stops what runs
+    (see --on-stop), a second kills it; the exit code is then 128 and the number of the signal.
     """
     if "{" not in words[0] and shutil.which(words[0]) is None:
         raise Misconfigured(
@@ -73,13 +91,13 @@ def drain(
             f'there is no command "{words[0]}" that could be run',
             "give its path, or make it executable",
         )
-    plan = Plan(words, pipeline, version, jobs, batch, grace, job_id)
+    plan = Plan(words, pipeline, version, jobs, batch, grace, job_id, most, on_stop)
     work = Drain(plan, door.porch, complain)
     work.run()
     if work.failure is not None:
         complain(work.failure)
     if work.claimed or (work.failure is None and not work.signals):
-        say(drained(work.claimed, work.outbox.ended, work.pipeline))
+        say(drained(work.claimed, work.outbox.ended, work.pipeline, full=work.claimed == most))
     if work.failure is not None:
         raise click.exceptions.Exit(exit_code(work.failure))
     if work.signals:

@@ -1,5 +1,6 @@
 """`porch drain`: claim tasks, run a command for each, report, until the claim queue is empty.
 
+plan      what is asked for
 loop      the story: claim, start, wait, report, stop
 outbox    reports that are kept until the coordinator has answered
 held      what is in hand

@@ -31,7 +31,12 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 
 
 def record(claimed: Claimed) -> dict[str, Any]:
-    """A claimed task as `porch claim` prints it and a drained command reads it."""
+    """A claimed task as `porch claim` prints it and a drained command reads it.
+
+    `lease`: seconds within which its holder must be heard of, None where there is no limit.
+    `lease_until`: when that is, as of the claim; heartbeats, of `porch drain` too, put it off.
+    """
+    lease = claimed.task.lease
     return {
         "pipeline": claimed.pipeline,
         "version": claimed.version,
@@ -39,6 +44,7 @@ def record(claimed: Claimed) -> dict[str, Any]:
         "task_input": claimed.task_input,
         "attempt": claimed.attempt,
         "priority": claimed.task.priority,
+        "lease": None if lease is None else round(lease),
         "lease_until": claimed.task.lease_until,
     }
 

@@ -1,21 +1,33 @@
-"""The tasks a drain holds: claimed and not started, running, or in a claim nobody has answered."""
+"""The tasks a drain holds: claimed and not started, running, stopped and not yet given back, or in
+a claim nobody has answered."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from porch_client.drain.beating import Beating
 from porch_client.drain.process import Key, Running
 from porch_client.errors import PorchError
+from porch_client.model import NotReported
 from porch_client.request_ids import new_request_id
 
 if TYPE_CHECKING:
     from porch_client.claimed import Claimed
     from porch_client.client import Porch
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A task whose command was stopped, to be given back; `message` is how it ended. Repeated under
+    its name, a release that was carried out is not refused as another's attempt has begun."""
+
+    task: Claimed
+    message: str
+    request_id: str = field(default_factory=new_request_id)
 
 
 class Held:
@@ -28,6 +40,7 @@ class Held:
         self.request_id: str | None = None
         self.waiting: deque[tuple[Claimed, Sequence[str]]] = deque()
         self.running: dict[Key, tuple[Claimed, Running]] = {}
+        self._stopped: deque[Stopped] = deque()
         self._asked_at = 0.0
         self._beating = beating
         self._fates = fates
@@ -35,7 +48,12 @@ class Held:
 
     def any(self) -> bool:
         """Whether anything is held, or may be by a claim without an answer."""
-        return bool(self.running or self.waiting or self.request_id)
+        return bool(self.running or self.to_give_back())
+
+    def to_give_back(self, *, claims: bool = True) -> bool:
+        """Whether anything is to be released, were we to end now; `claims` without an answer too.
+        What was stopped is, in any case."""
+        return bool(self._stopped or self.waiting or (claims and self.request_id))
 
     def ask(self) -> str:
         """The name of the claim to send: the one that has no answer yet, or a new one."""
@@ -47,9 +65,7 @@ class Held:
     def take(self, task: Claimed, words: Sequence[str]) -> None:
         """A claimed task, and the command for it."""
         self.waiting.append((task, words))
-        sent = task.task
-        lease = sent.lease_until and _seconds_between(sent.updated_at, sent.lease_until)
-        self._beating.watch(key_of(task), task, lease or None, self._asked_at)
+        self._beating.watch(key_of(task), task, task.task.lease, self._asked_at)
 
     def start(self, task: Claimed, running: Running) -> None:
         """Its command runs."""
@@ -70,6 +86,11 @@ class Held:
         self._fates["lost"] += 1
         return None
 
+    def stopped(self, task: Claimed, message: str) -> None:
+        """Its command did not end by itself: the task is for somebody else, and kept alive until
+        that is answered."""
+        self._stopped.append(Stopped(task, message))
+
     def drop(self, task: Claimed) -> None:
         """A task that is not started, as it is not ours any more."""
         self._beating.forget(key_of(task))
@@ -80,10 +101,26 @@ class Held:
             porch.release(claim=self.request_id, pipeline=pipeline)
             self.request_id = None
         if self.waiting:
-            tasks = [(task.task_input_id, task.attempt, task.version) for task, _ in self.waiting]
+            tasks = [_named(task) for task, _ in self.waiting]
             porch.release(tasks, pipeline=pipeline, message="not started by porch drain")
             self._fates["released"] += len(tasks)
             self._clear()
+        while self._stopped:
+            self._release(porch, self._stopped[0], pipeline)
+            self.drop(self._stopped.popleft().task)
+
+    def _release(self, porch: Porch, one: Stopped, pipeline: str | None) -> None:
+        """Each by itself, as each has a message of its own. Raises `PorchError`."""
+        (answer,) = porch.release(
+            [_named(one.task)], pipeline=pipeline, message=one.message, request_id=one.request_id
+        )
+        if isinstance(answer, NotReported):
+            self._fates["refused"] += 1
+            what = f"{one.task.task_input_id[:12]} was stopped, and its release refused"
+            error = answer.error
+            self._complain(type(error)(error.code, f"{what}: {error.message}", error.cure))
+        else:
+            self._fates["released"] += 1
 
     def let_go(self) -> None:
         """Leave what could not be released, and say by which commands it can be."""
@@ -91,11 +128,13 @@ class Held:
             how = f"porch release --claim {self.request_id}"
             self._complain(PorchError("not_released", "a claim may still hold tasks", how))
             self.request_id = None
-        for task, _ in self.waiting:
+        for task in [*(one.task for one in self._stopped), *(task for task, _ in self.waiting)]:
             how = f"porch release {task.task_input_id} --attempt {task.attempt}"
             how += f" --version {task.version}"
             what = f"{task.task_input_id[:12]} is still claimed"
             self._complain(PorchError("not_released", what, how))
+        while self._stopped:
+            self.drop(self._stopped.popleft().task)
         self._clear()
 
     def _clear(self) -> None:
@@ -109,6 +148,6 @@ def key_of(task: Claimed) -> Key:
     return (task.version, task.task_input_id, task.attempt)
 
 
-def _seconds_between(begin: str, end: str) -> float:
-    """Between two times of the coordinator: the lease is as long as its clock says, not ours."""
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+def _named(task: Claimed) -> tuple[str, int, str]:
+    """As heartbeat and release name it."""
+    return (task.task_input_id, task.attempt, task.version)

@@ -9,8 +9,9 @@ Beside it, heartbeats are sent by a thread with a session of its own (`beating`)
 4. The drain ends when a claim brings nothing and nothing is running.
 
 A signal stops the claiming, gives back what was not started, and forwards SIGTERM; who is still
-there after the grace period, or at a second signal, is killed. An error that makes claiming
-pointless stops it too, and lets the running commands end in their own time.
+there after the grace period, or at a second signal, is killed. What did not end well then has
+FAILED, or is given back; or nothing is stopped, and all is waited for (`Plan.on_stop`). An error
+that makes claiming pointless stops it too, and lets the running commands end in their own time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from porch_client.drain.beating import Beating, about
 from porch_client.drain.command import ending, environment, fill, record, signal_name
 from porch_client.drain.held import Held, key_of
 from porch_client.drain.outbox import Outbox, Pause
+from porch_client.drain.plan import Plan
 from porch_client.drain.process import Running
 from porch_client.drain.stopping import Interrupted, Stopping
 from porch_client.errors import Misconfigured, NoAnswer, PorchError, Unreachable
@@ -44,20 +45,6 @@ _MOST_CLAIMED = 1_000
 """What a coordinator hands out at once."""
 _HOST_TROUBLE = {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE}
 """Why this host starts no command, whatever the task: no reason to fail one task after another."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to drain, and how. `batch` None claims as many as there is room for; `job_id` is what a
-    scheduler calls the job that we are."""
-
-    words: Sequence[str]
-    pipeline: str | None = None
-    version: str | None = None
-    jobs: int = 1
-    batch: int | None = None
-    grace: float = 30.0
-    job_id: str | None = None
 
 
 class Drain:
@@ -119,7 +106,11 @@ class Drain:
         return bool(self.signals) or self.failure is not None
 
     def _may_claim(self) -> bool:
-        return not self._ending() and not self._dry
+        return not self._ending() and not self._dry and self._left() > 0
+
+    def _left(self) -> int:
+        """How many may still be claimed: of a claim without an answer, all that it asked for."""
+        return _MOST_CLAIMED if self._plan.most is None else self._plan.most - self.claimed
 
     def _room(self) -> int:
         return self._plan.jobs - len(self._held.running)
@@ -138,7 +129,7 @@ class Drain:
         try:
             with self._stopping.interruptible():
                 claimed = self._porch.claim(
-                    min(self._plan.batch or self._room(), _MOST_CLAIMED),
+                    min(self._plan.batch or self._room(), self._left(), _MOST_CLAIMED),
                     pipeline=self._plan.pipeline,
                     version=self._plan.version,
                     job_id=self._plan.job_id,
@@ -213,7 +204,7 @@ class Drain:
 
     def _wait(self) -> None:
         """Take in what has ended; sleep only where nothing can be done until something ends."""
-        idle = self._ending() or self._dry or not self._room() or not self._pause.over
+        idle = not self._may_claim() or not self._room() or not self._pause.over
         due = self._deadlines()
         block = idle and bool(self._held.running or due)
         timeout = max(min(due) - time.monotonic(), 0.0) if due else None
@@ -229,7 +220,7 @@ class Drain:
     def _deadlines(self) -> list[float]:
         held = self._held
         due: list[float | None] = []
-        if self.outbox.unsent or held.waiting or held.request_id:
+        if self.outbox.unsent or held.to_give_back():
             due.append(self._pause.until)
             if not held.running:
                 due.append(self._give_up_at)
@@ -241,11 +232,16 @@ class Drain:
         if task is None:
             return
         code = running.process.returncode
+        message = ending(code, running.stderr, running.stopped_by)
         if code == 0:
             self.outbox.add(task, "DONE", None)
+        elif running.stopped_by is not None and self._plan.on_stop == "release":
+            self._held.stopped(task, message)
         else:
-            message = ending(code, running.stderr, running.stopped_by)
             self.outbox.add(task, "FAILED", message)
+        if self._give_up_at is not None and self._plan.on_stop == "wait":
+            # It may have taken hours, and its report has as long as one that came at once.
+            self._give_up_at = time.monotonic() + self._plan.grace + _PARTING
 
     def _obey(self) -> None:
         """Forward the first signal, kill at the second, and leave when nobody answers any more."""
@@ -256,7 +252,7 @@ class Drain:
             what = f"{len(running)} running, {len(self._held.waiting)} not started"
             name = signal_name(self.signals[0])
             self._complain(PorchError("stopping", f"{name}: {what}", "again to kill at once"))
-            for one in running:
+            for one in running if self._plan.on_stop != "wait" else ():
                 one.stop(signal.SIGTERM, self._plan.grace)
             self._hurry()
         hurried = len(self.signals) > 1
@@ -275,7 +271,7 @@ class Drain:
             held.give_back(self._porch, self.pipeline)
             self._pause.end()
         except Unreachable as error:
-            if held.running or held.waiting:
+            if held.running or held.to_give_back(claims=False):
                 self._pause.begin(error)
             else:
                 held.let_go()

@@ -1,4 +1,5 @@
-"""SIGTERM, Ctrl-C and a closed terminal, as a list that the loop looks at.
+"""SIGTERM, Ctrl-C, a closed terminal, and what LSF sends first at the run limit
+(SIGUSR2), as a list that the loop looks at.
 
 One thing cannot wait for the loop: a claim that nobody answers. It runs inside `interruptible`, and
 a signal ends it with `Interrupted`.
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):
