@@ -21,6 +21,8 @@ class Coordinator:
 
     ``away``: what waiting for an answer raises; ``stays``: after how many answers it goes away.
     ``says``: what it answers to everything of a pipeline. ``registered``: in order, each once.
+    ``reported``: pipeline, request and change, in order, as often as they came; what is of attempt
+    0 is stale.
     """
 
     timeout = 0.3
@@ -31,7 +33,9 @@ class Coordinator:
         self.says: dict[str, PorchError] = {}
         self.sent: list[dict[str, Any]] = []
         self.waits = 0
+        self.waited_for: list[dict[str, Any]] = []
         self.registered: list[tuple[str, Any]] = []
+        self.reported: list[tuple[str, str, dict[str, Any]]] = []
         self.before_answering: Callable[[], object] = lambda: None
 
     def client(self) -> Porch:
@@ -41,8 +45,17 @@ class Coordinator:
         return porch
 
     def prepare(
-        self, _verb: str, _queue: str, body: dict[str, Any], *, encoded: dict[str, str], about: str
+        self,
+        verb: str,
+        _queue: str,
+        body: dict[str, Any],
+        *,
+        encoded: dict[str, str] | None = None,
+        about: str,
+        request_id: str | None = None,
     ) -> dict[str, Any]:
+        if encoded is None:
+            return {**body, "verb": verb, "request_id": request_id}
         return {**body, "definitions": json.loads(encoded["definitions"])}
 
     def send(self, message: dict[str, Any]) -> None:
@@ -50,6 +63,7 @@ class Coordinator:
 
     def wait(self, message: dict[str, Any], **_: object) -> dict[str, Any]:
         self.waits += 1
+        self.waited_for.append(message)
         if self.stays is not None and self.waits > self.stays:
             raise self.away or AWAY
         if self.stays is None and self.away is not None:
@@ -57,10 +71,23 @@ class Coordinator:
         self.before_answering()
         if message["pipeline"] in self.says:
             raise self.says[message["pipeline"]]
+        if "changes" in message:
+            return {"results": [self._report(message, change) for change in message["changes"]]}
         return {"results": [self._register(message, one) for one in message["definitions"]]}
 
     def close(self) -> None:
         pass
+
+    def _report(self, message: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+        if change["attempt"] == 0:
+            return {"error": {"code": "stale_attempt", "message": "it is over", "cure": "stop"}}
+        self.reported.append((message["pipeline"], message["request_id"], change))
+        names = ("status", "attempt", "version")
+        return {
+            "task_input_id": change["task"],
+            "changed": True,
+            **{name: change[name] for name in names},
+        }
 
     def _register(self, message: dict[str, Any], definition: Any) -> dict[str, Any]:
         if "bad" in definition:

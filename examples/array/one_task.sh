@@ -9,6 +9,8 @@
 #
 # PATIENCE: how long the seconds between tries grow while porch is away (up to 600).
 # HEARTBEAT: seconds between heartbeats (a third of the pipeline's lease; 300 where it has none).
+# SPOOL: a folder for the last report where nobody answers; the next register.sh, or `porch flush`,
+# sends it.
 # GRACE: seconds that CMD has to end after SIGTERM (6, as LSF kills after 10).
 set -euo pipefail
 
@@ -137,6 +139,7 @@ else
     words=$(tail -n 5 "$scratch/stderr" | tail -c 2000 | iconv -c -f UTF-8 -t UTF-8 | tr -d '\000' || true)
     report=(--status FAILED --message "exit $status: $words")
 fi
+if [ -n "${SPOOL:-}" ]; then report+=(--spool "$SPOOL" --pipeline "$(field pipeline)"); fi
 rc=0
 until_answered porch update "${held[@]}" "${report[@]}" >/dev/null || rc=$?
 if [ "$rc" -ne 0 ]; then

@@ -200,7 +200,7 @@ def test_what_a_scheduler_stopped_is_given_back_and_the_next_job_runs_it(
     with user.house.admin() as admin:
         admin.set_policy(user.pipeline, lease=3600)
     user.register({"n": 1}, {"n": 2})
-    script = f"cat > {ran}; [ $1 = 2 ] || {{ : > {up}; exec sleep 60; }}"
+    script = f"cat > {ran}; if [ $1 = 1 ]; then : > {up}; exec sleep 60; fi"
     argv = ("drain", "--max", "1", "--on-stop", "release", *shell(script, "{attempt}"))
     process = user.start(*argv)
     wait_until(up.exists, what="the first command runs")

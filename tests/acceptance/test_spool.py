@@ -1,4 +1,4 @@
-"""`porch submit --spool` while porch is away, and whatever is killed meanwhile."""
+"""A spool of definitions and reports while porch is away, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -83,6 +83,52 @@ def test_what_is_submitted_during_an_outage_is_registered_by_the_next_call(
         assert f"from {folder}, sent first" in after.stderr
         assert kept(folder) == []
         assert events(user) == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_report_outlives_the_job_that_made_it_and_a_late_one_is_refused_and_told(
+    house: House, folder: Path
+) -> None:
+    with User(house) as user:
+        with house.admin() as admin:
+            admin.set_policy(user.pipeline, retry=1, max_attempts=5)
+        user.register({"n": 1}, {"n": 2})
+        failing, late = user.client.claim(2)
+        spool = ("--pipeline", user.pipeline, "--spool", str(folder))
+
+        def away(task: str, status: str) -> None:
+            argv = ("update", task, "--status", status, "--attempt", "1", *spool)
+            done = user.porch(*NOBODY, *argv)
+            assert (done.returncode, json_lines(done.stdout)) == (
+                0,
+                [{"position": 0, "spooled": True}],
+            )
+
+        for task, status in (
+            (failing.task_input_id, "RUNNING"),
+            (failing.task_input_id, "FAILED"),
+            (late.task_input_id, "DONE"),
+        ):
+            away(task, status)
+        # Somebody has given the second one up meanwhile, and another holds it.
+        late.release()
+        user.client.claim(1)
+        # Carried out once, and then forgotten: it is sent again when the task is tried again.
+        kept_files = {path: path.read_bytes() for path in folder.glob("*.json")}
+        first = user.porch("flush", str(folder))
+        assert first.returncode == 1
+        assert "porch: stale_attempt: 1 item of the spool in" in first.stderr
+        assert "3 items  0 new  0 known  2 reported  1 refused" in first.stderr
+        story = [event.to_status for event in user.history(failing.task_input_id)]
+        assert story[:4] == ["PENDING", "CLAIMED", "RUNNING", "FAILED"]
+        wait_until(lambda: user.status(failing.task_input_id) == "PENDING", what="it is due again")
+        (again,) = user.client.claim(1)
+        for path, text in list(kept_files.items())[:2]:
+            path.write_bytes(text)
+        second = user.porch("flush", str(folder))
+        assert second.returncode == 0, second.stderr
+        assert "2 items  0 new  0 known  2 reported" in second.stderr
+        assert (again.attempt, user.status(again.task_input_id)) == (2, "CLAIMED")
+        assert len(list((folder / "refused").glob("*.reports.json"))) == 1
 
 
 def test_a_spool_of_several_pipelines_is_sent_by_each_with_its_own_token(

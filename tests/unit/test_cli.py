@@ -201,6 +201,7 @@ class TestWork:
             "task_input",
             "attempt",
             "priority",
+            "lease",
             "lease_until",
         ]
         assert session.calls[0][1:] == (

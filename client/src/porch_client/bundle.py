@@ -1,9 +1,9 @@
-"""Definitions that travel together: one message to the coordinator, or one file of a spool."""
+"""What travels together: one message to the coordinator, or one file of a spool."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,9 @@ class Bundle:
     version: str | None
     priority: int
     texts: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
     def prepare(self, channel: Channel) -> Pending:
         """The request that registers them."""
@@ -36,15 +39,7 @@ class Bundle:
     @classmethod
     def from_text(cls, text: str) -> Bundle:
         """What ``as_text`` wrote. Raises ValueError where it is anything else."""
-        try:
-            held = json.loads(text)
-        except RecursionError:
-            raise ValueError("it is nested too deep") from None
-        if not isinstance(held, dict) or held.keys() != _FIELDS.keys():
-            raise ValueError("it is not an object of " + ", ".join(_FIELDS))
-        wrong = [name for name, kind in _FIELDS.items() if not isinstance(held[name], kind)]
-        if wrong:
-            raise ValueError(f"its {wrong[0]} is {held[wrong[0]]!r:.40}")
+        held = _held(text, _FIELDS)
         texts = tuple(encoded(definition) for definition in held["definitions"])
         return cls(held["pipeline"], held["version"], held["priority"], texts)
 
@@ -59,12 +54,65 @@ class Bundle:
         return "[" + ",".join(self.texts) + "]"
 
 
-_FIELDS: dict[str, type | tuple[type, ...]] = {
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Reports on tasks of one pipeline. Sent again under its ``request_id``, what was carried out
+    is not refused for what has become of a task since."""
+
+    pipeline: str
+    request_id: str
+    changes: Sequence[Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    def prepare(self, channel: Channel) -> Pending:
+        """The request that reports them."""
+        return channel.prepare(
+            "update",
+            "porch.update",
+            {"pipeline": self.pipeline, "changes": self.changes},
+            about=f"n={len(self)}",
+            request_id=self.request_id,
+        )
+
+    def as_text(self) -> str:
+        """As one line of JSON, without a token."""
+        return json.dumps({name: getattr(self, name) for name in _REPORTED}) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str) -> Reports:
+        """What ``as_text`` wrote. Raises ValueError where it is anything else."""
+        return cls(**_held(text, _REPORTED))
+
+    def only(self, offsets: Iterable[int]) -> Reports:
+        """Some of them, by their places in it."""
+        return replace(self, changes=[self.changes[offset] for offset in offsets])
+
+
+_Kinds = dict[str, type | tuple[type, ...]]
+
+_REPORTED: _Kinds = {"pipeline": str, "request_id": str, "changes": list}
+_FIELDS: _Kinds = {
     "pipeline": str,
     "version": (str, type(None)),
     "priority": int,
     "definitions": list,
 }
+
+
+def _held(text: str, fields: _Kinds) -> dict[str, Any]:
+    """An object of these fields. Raises ValueError where it is anything else."""
+    try:
+        held = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    if not isinstance(held, dict) or held.keys() != fields.keys():
+        raise ValueError("it is not an object of " + ", ".join(fields))
+    wrong = [name for name, kind in fields.items() if not isinstance(held[name], kind)]
+    if wrong:
+        raise ValueError(f"its {wrong[0]} is {held[wrong[0]]!r:.40}")
+    return held
 
 
 def encoded(definition: Any) -> str:

@@ -30,6 +30,7 @@ from porch_client.model import (
     Spooled,
     Task,
 )
+from porch_client.request_ids import new_request_id
 from porch_client.settings import Settings
 from porch_client.submission import WINDOW, Answer, Submission
 
@@ -200,23 +201,71 @@ class Porch(Administering):
         )
         return [Claimed(Task.from_wire(sent), self) for sent in answer["tasks"]]
 
+    @overload
     def update(
         self,
         changes: Iterable[Change],
         *,
         pipeline: str | None = None,
         request_id: str | None = None,
-    ) -> list[Reported | NotReported]:
-        """Report RUNNING, DONE or FAILED of any number of tasks; what became of each, in order."""
-        sent = [asdict(change) for change in changes]
+        spool: None = None,
+    ) -> list[Reported | NotReported]: ...
+
+    @overload
+    def update(
+        self,
+        changes: Iterable[Change],
+        *,
+        pipeline: str | None = None,
+        request_id: str | None = None,
+        spool: Folder,
+        on_flush: Callable[[Flushed], object] | None = None,
+    ) -> list[Reported | NotReported] | list[Spooled]: ...
+
+    def update(
+        self,
+        changes: Iterable[Change],
+        *,
+        pipeline: str | None = None,
+        request_id: str | None = None,
+        spool: Folder | None = None,
+        on_flush: Callable[[Flushed], object] | None = None,
+    ) -> list[Reported | NotReported] | list[Spooled]:
+        """Report RUNNING, DONE or FAILED of any number of tasks; what became of each, in order.
+
+        ``spool``: as for ``submit``, a folder; the reports are on disk there before they are sent,
+        and Spooled if nobody has answered. Needs ``pipeline``, and the attempt of each change.
+        """
+        sent = list(changes)
+        if spool is not None:
+            return self._report(sent, pipeline, request_id, spool, on_flush)
         answer = self._ask(
             "update",
             "porch.update",
-            {"pipeline": pipeline, "changes": sent},
+            {"pipeline": pipeline, "changes": [change.as_wire() for change in sent]},
             about=f"n={len(sent)}",
             request_id=request_id,
         )
-        return _reports(answer)
+        return _reports(answer["results"])
+
+    def _report(
+        self,
+        changes: Sequence[Change],
+        pipeline: str | None,
+        request_id: str | None,
+        spool: Folder,
+        on_flush: Callable[[Flushed], object] | None,
+    ) -> list[Reported | NotReported] | list[Spooled]:
+        from porch_client.reporting import kept_reports, report  # noqa: PLC0415 (only with a spool)
+        from porch_client.spool import Spool  # noqa: PLC0415
+
+        reports = kept_reports(pipeline, request_id or new_request_id(), changes)
+        kept = Spool(spool)
+        kept.make()
+        results = report(self._channel, kept, reports, on_flush)
+        if isinstance(results, Unreachable):
+            return [Spooled(position, results) for position in range(len(changes))]
+        return _reports(results)
 
     def heartbeat(
         self, tasks: Iterable[Held], *, pipeline: str | None = None
@@ -224,7 +273,8 @@ class Porch(Administering):
         """Say that their holder is alive: extends the leases."""
         named = [_held(held) for held in tasks]
         body = {"pipeline": pipeline, "tasks": named}
-        return _reports(self._ask("heartbeat", "porch.update", body, about=f"n={len(named)}"))
+        answer = self._ask("heartbeat", "porch.update", body, about=f"n={len(named)}")
+        return _reports(answer["results"])
 
     def release(
         self,
@@ -243,9 +293,8 @@ class Porch(Administering):
         named = [_held(held) for held in tasks]
         body = {"pipeline": pipeline, "tasks": named, "claim": claim, "message": message}
         about = f"n={len(named)}"
-        return _reports(
-            self._ask("release", "porch.claim", body, about=about, request_id=request_id)
-        )
+        answer = self._ask("release", "porch.claim", body, about=about, request_id=request_id)
+        return _reports(answer["results"])
 
     def rerun(
         self,
@@ -284,15 +333,16 @@ class Porch(Administering):
     ) -> Sequence[Reported | NotReported]:
         tasks = [asdict(decision) for decision in decisions]
         body, about = {**more, "tasks": tasks}, f"n={len(tasks)}"
-        return _reports(self._ask(verb, "porch.update", body, about=about, request_id=request_id))
+        answer = self._ask(verb, "porch.update", body, about=about, request_id=request_id)
+        return _reports(answer["results"])
 
 
-def _reports(answer: Mapping[str, Any]) -> list[Reported | NotReported]:
+def _reports(results: Sequence[Mapping[str, Any]]) -> list[Reported | NotReported]:
     return [
         NotReported(position, from_wire(sent["error"]))
         if "error" in sent
         else Reported.from_wire(sent)
-        for position, sent in enumerate(answer["results"])
+        for position, sent in enumerate(results)
     ]
 
 

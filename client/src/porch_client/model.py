@@ -33,7 +33,7 @@ class NotRegistered:
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """One submitted definition that is kept in the spool, on disk, and why it was not delivered."""
+    """One definition or report that is kept in the spool, on disk, and why it was not delivered."""
 
     position: int
     error: Unreachable
@@ -41,11 +41,12 @@ class Spooled:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What became of the definitions in a spool.
+    """What became of the definitions and reports in a spool.
 
-    ``created`` and ``known`` (by status) are registered; ``refused`` are set aside in ``refused/``;
-    ``kept`` stay for who may send them, and ``left`` because nobody answered (``away``).
-    ``errors``: one for each reason of ``refused`` and ``kept``.
+    ``created`` and ``known`` (by status) are registered, ``reported`` taken; ``refused`` are set
+    aside in ``refused/``; ``kept`` stay for who may send them, and ``left`` because nobody answered
+    (``away``). ``errors``: one for each reason of ``refused`` and ``kept``. ``reports``: how many
+    of all these were reports.
     """
 
     created: int = 0
@@ -55,10 +56,12 @@ class Flushed:
     left: int = 0
     errors: tuple[PorchError, ...] = ()
     away: Unreachable | None = None
+    reported: int = 0
+    reports: int = 0
 
     def any(self) -> bool:
         """Whether there was anything in it that has an end now, good or bad."""
-        return bool(self.created or self.known or self.errors)
+        return bool(self.created or self.known or self.reported or self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,10 @@ class Change:
     version: str | None = None
     job_id: str | None = None
     permanent: bool = False
+
+    def as_wire(self) -> dict[str, Any]:
+        """As it is sent, and kept in a spool."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)

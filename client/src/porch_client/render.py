@@ -18,11 +18,11 @@ def statuses(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[status]:,} {status}" for status in known if counts[status])
 
 
-def submitted(new: int, known: Mapping[str, int], **others: int) -> str:
+def submitted(new: int, known: Mapping[str, int], unit: str = "definition", **others: int) -> str:
     """How many definitions, new, known by status, and what else became of some."""
     seen = sum(known.values())
     total = new + seen + sum(others.values())
-    parts = [many(total, "definition"), f"{new:,} new", f"{seen:,} known"]
+    parts = [many(total, unit), f"{new:,} new", f"{seen:,} known"]
     if seen:
         parts[-1] += f" ({statuses(known)})"
     parts += [f"{number:,} {what}" for what, number in others.items() if number]
@@ -31,8 +31,10 @@ def submitted(new: int, known: Mapping[str, int], **others: int) -> str:
 
 def flushed(found: Flushed) -> str:
     """As `submitted`, of what a spool kept."""
-    others = {"refused": found.refused, "kept": found.kept, "left": found.left}
-    return submitted(found.created, found.known, **others)
+    unit = "item" if found.reports else "definition"
+    others = {"reported": found.reported, "refused": found.refused}
+    others |= {"kept": found.kept, "left": found.left}
+    return submitted(found.created, found.known, unit, **others)
 
 
 def drained(

@@ -1,9 +1,9 @@
-"""A folder that keeps definitions while they cannot be delivered: one file for each bundle.
+"""A folder that keeps what cannot be delivered, definitions and reports: one file for each bundle.
 
 A file is there whole and on disk, or not at all: it is written under another name, synced, renamed,
 and the folder synced. Its name is unique, so any number of processes may write at once; it sorts by
-time, and ends with the number of definitions. In ``refused/`` is what the coordinator said no to,
-in the same form, with the reasons beside it: moved back, it is sent again.
+time, and ends with the number of definitions, or of reports. In ``refused/`` is what the
+coordinator said no to, in the same form, with the reasons beside it: moved back, it is sent again.
 
 Whoever sends holds ``.lock``, only to spare the coordinator the work: where the file system knows
 no locks, two senders send the same twice, which registers it once.
@@ -21,10 +21,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from porch_client.bundle import Bundle
+from porch_client.bundle import Bundle, Reports
 from porch_client.errors import BadInput, Misconfigured, PorchError
 
-_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{32}-([0-9]{1,9})\.json")
+_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{32}-([0-9]{1,9})(\.reports)?\.json")
 _UNFINISHED = ".unfinished-"
 #: Seconds after which an unfinished file is taken for one whose writer was killed. One that was
 #: only frozen fails when it goes on, and has told nobody that its definitions are kept.
@@ -52,11 +52,12 @@ class Spool:
             # Now, and not on the day when it is needed.
             os.unlink(self._unfinished(self.path, b""))
 
-    def put(self, bundle: Bundle) -> None:
-        """Keep a bundle; it is on disk when this returns."""
-        name = f"{time.time_ns():020d}-{uuid4().hex}-{len(bundle.texts)}.json"
+    def put(self, bundle: Bundle | Reports) -> str:
+        """Keep a bundle; it is on disk when this returns its name."""
+        name = f"{time.time_ns():020d}-{uuid4().hex}-{_ending(bundle)}"
         with self._told():
             self._write(self.path, name, bundle.as_text())
+        return name
 
     def waiting(self) -> list[str]:
         """The names of what is to be sent, oldest first. Raises Misconfigured: no such folder."""
@@ -66,16 +67,17 @@ class Spool:
             raise Misconfigured(
                 "no_spool",
                 f"cannot look into {self.path}: {error.strerror}",
-                "name the folder that was given to `porch submit --spool`",
+                "name the folder that was given as --spool",
             ) from error
 
-    def read(self, name: str) -> Bundle | None:
+    def read(self, name: str) -> Bundle | Reports | None:
         """A bundle; None if another process has sent it meanwhile.
 
         Raises BadInput where the file is damaged, Misconfigured where it is not ours to read.
         """
         try:
-            return Bundle.from_text((self.path / name).read_bytes().decode())
+            text = (self.path / name).read_bytes().decode()
+            return Reports.from_text(text) if reports(name) else Bundle.from_text(text)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -102,13 +104,16 @@ class Spool:
             _sync(self.refused)
             _sync(self.path)
 
-    def refuse_some(self, name: str, bundle: Bundle, errors: Mapping[int, PorchError]) -> None:
-        """Set some definitions of a file aside with the reasons, and let go of the others."""
+    def refuse_some(
+        self, name: str, bundle: Bundle | Reports, errors: Mapping[int, PorchError]
+    ) -> None:
+        """Set some of a file aside with the reasons, and let go of the others."""
+        some = bundle.only(errors)
         # The same name each time: one who is killed in the middle has it done again.
-        aside = f"{name.rpartition('-')[0]}-{len(errors)}.json"
+        aside = f"{name.rpartition('-')[0]}-{_ending(some)}"
         with self._told():
             self._explain(aside, dict(enumerate(errors.values())))
-            self._write(self.refused, aside, bundle.only(errors).as_text())
+            self._write(self.refused, aside, some.as_text())
         self.remove(name)
 
     def tidy(self) -> None:
@@ -185,16 +190,26 @@ class Spool:
         except OSError as error:
             raise Misconfigured(
                 "spool_failed",
-                f"cannot keep definitions in {self.path}: {error.strerror}",
+                f"cannot keep anything in {self.path}: {error.strerror}",
                 "give a folder that can be written to and has room; what was not answered is "
-                "neither registered nor kept: submit it again",
+                "neither delivered nor kept: send it again",
             ) from error
 
 
 def size(name: str) -> int:
-    """The number of definitions in a file that waits, by its name."""
+    """The number of definitions, or reports, in a file that waits, by its name."""
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else 0
+
+
+def reports(name: str) -> bool:
+    """Whether a file that waits has reports, by its name."""
+    found = _NAME.fullmatch(name)
+    return bool(found and found[2])
+
+
+def _ending(bundle: Bundle | Reports) -> str:
+    return f"{len(bundle)}{'.reports' if isinstance(bundle, Reports) else ''}.json"
 
 
 def _sync(folder: Path) -> None:

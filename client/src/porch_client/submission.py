@@ -114,12 +114,9 @@ class Submission:
         self._channel.wait(pending)
 
     def _flush(self, spool: Spool) -> None:
-        from porch_client.flushing import Flush  # noqa: PLC0415 (only with a spool)
+        from porch_client.flushing import flush_first  # noqa: PLC0415 (only with a spool)
 
-        with spool.lock() as ours:
-            if not ours:
-                return  # somebody else is sending it
-            flushed = Flush(self._channel, spool, WINDOW).run()
+        flushed = flush_first(self._channel, spool, WINDOW)
         self._away = flushed.away
         if self._told is not None and flushed.any():
             self._told(flushed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from porch_client.printable import printable
 
 if TYPE_CHECKING:
     from porch_client.client import Porch
+    from porch_client.model import Flushed
 
 
 def connect(timeout: float | None) -> Porch:
@@ -110,6 +112,26 @@ def complain(error: PorchError, about: str = "") -> None:
     message = error.message if about in error.message else f"{about}: {error.message}"
     joint = " " if message.endswith("?") else "; "
     say(printable(f"porch: {error.code}: {message}" + (joint + error.cure if error.cure else "")))
+
+
+def tell_flushed(spool: str, found: Flushed) -> None:
+    """What became of what a spool kept from before, and was sent first."""
+    from porch_client.render import flushed  # noqa: PLC0415 (of no use to most commands)
+
+    say(f"{flushed(found)}   from {spool}, sent first")
+    for error in found.errors:
+        complain(error)
+
+
+def spooled(what: str, away: Unreachable, spool: str) -> PorchError:
+    """The warning: no error, as nothing is lost."""
+    why = f"{away.code}: {away.message}"
+    return PorchError(
+        "spooled",
+        f"{what} not delivered ({why}), kept in {spool}",
+        f"`porch flush {shlex.quote(spool)}` sends them, and so does the next submit or update "
+        "with this spool",
+    )
 
 
 def exit_code(error: PorchError) -> int:

@@ -1,4 +1,4 @@
-"""`porch flush`: send what `porch submit --spool` has kept."""
+"""`porch flush`: send what `porch submit` and `porch update` have kept in a spool."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from porch_client.render import flushed
 @click.argument("spool", type=click.Path(), metavar="DIR")
 @pass_door
 def flush(door: Door, spool: str) -> None:
-    """Send the definitions that `porch submit --spool DIR` could not deliver, oldest first.
+    """Send what `porch submit` and `porch update --spool DIR` could not deliver, oldest first.
 
-    Each stays in DIR until PostgreSQL has it. What is refused goes to DIR/refused with the reason
-    beside it, and the exit code is 1; what another token may send stays. Out of reach: exit code 3.
+    Each stays in DIR until PostgreSQL has it. What is refused (as a report of an attempt that is
+    over) goes to DIR/refused with the reason beside it, and the exit code is 1; what another token
+    may send stays. Out of reach: exit code 3.
     """
     began = time.monotonic()
     with door.porch() as porch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections import Counter, deque
@@ -21,13 +20,15 @@ from porch_client.cli.door import (
     pass_door,
     pipeline_option,
     say,
+    spooled,
+    tell_flushed,
     version_option,
 )
 from porch_client.cli.values import columns
 from porch_client.errors import PorchError, Unreachable
 from porch_client.model import Flushed, NotRegistered, Registered, Spooled
 from porch_client.read import FORMATS, Definition, read_numbered
-from porch_client.render import flushed, many, submitted
+from porch_client.render import many, submitted
 
 _TOLD = 20
 """Refused definitions told one by one; the rest only counted, as all are in the JSON lines."""
@@ -128,9 +129,7 @@ class Tally:
 
     def flushed(self, found: Flushed) -> None:
         """Tell what became of earlier definitions; how this command ends is up to its own."""
-        say(f"{flushed(found)}   from {self._spool}, sent first")
-        for error in found.errors:
-            complain(error)
+        tell_flushed(self._spool or "", found)
 
     def add(self, result: Registered | NotRegistered | Spooled, line: int, *, quiet: bool) -> None:
         """Count one answer and write its JSON line."""
@@ -164,7 +163,7 @@ class Tally:
             rest = self.refusals - _TOLD
             say(f"porch: {rest:,} more were refused; without --quiet each has a line")
         if self._away is not None and self._spool is not None:
-            complain(_spooled(self._spooled, self._away, self._spool))
+            complain(spooled(many(self._spooled, "definition"), self._away, self._spool))
         return f"{self._counts()}   {time.monotonic() - self._began:.1f} s"
 
     def _counts(self) -> str:
@@ -183,14 +182,3 @@ class Tally:
     def _clear(self) -> None:
         if self._live:
             click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _spooled(number: int, away: Unreachable, spool: str) -> PorchError:
-    """The warning: no error, as nothing is lost."""
-    why = f"{away.code}: {away.message}"
-    return PorchError(
-        "spooled",
-        f"{many(number, 'definition')} not delivered ({why}), kept in {spool}",
-        f"`porch flush {shlex.quote(spool)}` sends them, and so does the next submit with this "
-        "spool",
-    )

@@ -7,6 +7,8 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import click
 
@@ -19,11 +21,14 @@ from porch_client.cli.door import (
     pass_door,
     pipeline_option,
     say,
+    spooled,
+    tell_flushed,
     version_option,
 )
 from porch_client.drain.command import record
 from porch_client.errors import PorchError, Unreachable
-from porch_client.model import STATUSES, Change, NotReported, Reported
+from porch_client.model import STATUSES, Change, NotReported, Reported, Spooled
+from porch_client.render import many
 from porch_client.request_ids import new_request_id
 
 job_option = click.option(
@@ -106,6 +111,12 @@ def claim(
     is_flag=True,
     help="Of a failure, also afterwards: do not try it again by itself.",
 )
+@click.option(
+    "--spool",
+    type=click.Path(),
+    metavar="DIR",
+    help="Keep the report in DIR until it is answered, and send first what it keeps from before.",
+)
 @version_option
 @pipeline_option
 @pass_door
@@ -117,10 +128,16 @@ def update(
     attempt: int | None,
     job_id: str | None,
     permanent: bool,
+    spool: str | None,
     version: str | None,
     pipeline: str | None,
 ) -> None:
-    """Report what became of tasks. ID is a task_input_id or an unambiguous prefix of one."""
+    """Report what became of tasks. ID is a task_input_id or an unambiguous prefix of one.
+
+    With --spool, a broker or coordinator out of reach is no failure: the report is on disk in DIR
+    when its line says "spooled", and the exit code is 0. It needs --attempt and --pipeline; below
+    `porch drain` both are those of the task you were started for.
+    """
     if permanent and status != "FAILED":
         raise click.UsageError(f"--permanent is said of a failure, not of {status}")
     changes = [
@@ -136,7 +153,14 @@ def update(
         for task in tasks
     ]
     with door.porch() as porch:
-        show_results(tasks, porch.update(changes, pipeline=pipeline))
+        if spool is None:
+            show_results(tasks, porch.update(changes, pipeline=pipeline))
+            return
+        whose = pipeline or _pipeline_of(tasks)
+        kept = partial(tell_flushed, spool)
+        show_results(
+            tasks, porch.update(changes, pipeline=whose, spool=spool, on_flush=kept), spool
+        )
 
 
 @click.command()
@@ -204,20 +228,37 @@ def _held_attempt(task: str, given: int | None) -> int | None:
 
     So that a report is fenced even where the script does not think of it.
     """
-    if given is not None:
-        return given
+    ours = _of_drain(task) if given is None else {}
+    return int(ours["attempt"]) if ours else given
+
+
+def _pipeline_of(tasks: Sequence[str]) -> str | None:
+    return _of_drain(tasks[0]).get("pipeline")
+
+
+def _of_drain(task: str) -> dict[str, Any]:
+    """The task that `porch drain` started us for, where it is this one; empty otherwise."""
     try:
         ours = json.loads(os.environ.get("PORCH_TASK", "null"))
         mine = bool(task) and ours["task_input_id"].startswith(task.lower())
-        return int(ours["attempt"]) if mine else None
+        return {**ours, "attempt": int(ours["attempt"])} if mine else {}
     except (ValueError, TypeError, KeyError, AttributeError):
-        return None  # it is somebody else's variable, or too long to be there
+        return {}  # it is somebody else's variable, or too long to be there
 
 
-def show_results(tasks: Sequence[str], results: Sequence[Reported | NotReported]) -> None:
+def show_results(
+    tasks: Sequence[str],
+    results: Sequence[Reported | NotReported | Spooled],
+    spool: str | None = None,
+) -> None:
     """One JSON line for each result; ends the command with 1 where any was refused."""
     refused: list[PorchError] = []
+    if results and isinstance(results[0], Spooled) and spool is not None:
+        complain(spooled(many(len(results), "report"), results[0].error, spool))
     for result in results:
+        if isinstance(result, Spooled):
+            emit({"position": result.position, "spooled": True})
+            continue
         if isinstance(result, NotReported):
             about = tasks[result.position] if result.position < len(tasks) else ""
             complain(result.error, about)
