@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from coordinator.errors import BadRequest, PorchError
@@ -36,9 +36,17 @@ from db.translate import translated
 BATCH = 250
 FILE = 25_000
 
+#: Days for which a claim that got nothing, or whose history has been pruned, is answered as before
+#: when it is asked again: longer than a message waits for workers that are away over holidays, and
+#: than a script goes on asking. Later it is a new claim.
+CLAIM_DAYS = 14
+#: Blocks of claims that are looked at together: some two thousand rows.
+_CLAIM_BLOCKS = 16
+
 #: What was accepted under the limits of its day is not judged by those of today.
 _NO_LIMITS = Limits(max_bytes=2**40, max_depth=10_000)
 
+_Batch = TypeVar("_Batch")
 Tell = Callable[["Pruned"], None]
 
 
@@ -92,6 +100,21 @@ def archive(
                 tell(pruned)
             done.append(pruned)
         return done
+
+
+def prune_claims(database_url: str, seconds: float | None = None) -> int:
+    """Forget claims that were asked long ago and that nothing refers to; how many those were.
+
+    Rests as long as it works. Raises NotMigrated, LedgerAway.
+    """
+    until = None if seconds is None else time.monotonic() + seconds
+    gone = 0
+    with _opened(database_url) as kept_there:
+        for some in _rested(kept_there.prune_claims(CLAIM_DAYS, _CLAIM_BLOCKS)):
+            gone += some
+            if until is not None and time.monotonic() >= until:
+                break
+    return gone
 
 
 def restore(database_url: str, files: Sequence[Path], tasks: Sequence[str] = ()) -> tuple[int, int]:
@@ -148,7 +171,7 @@ def _only_one(folder: Path | None) -> Iterator[None]:
         os.close(held)
 
 
-def _rested(batches: Iterator[list[Due]]) -> Iterator[list[Due]]:
+def _rested(batches: Iterator[_Batch]) -> Iterator[_Batch]:
     while True:
         began = time.monotonic()
         batch = next(batches, None)

@@ -277,7 +277,9 @@ def import_npg_porch(
     is_flag=True,
     help="Look at old times again: after an import, which may have brought more.",
 )
-@click.option("--json", "json_output", is_flag=True, help="One JSON line for each status.")
+@click.option(
+    "--json", "json_output", is_flag=True, help="One JSON line for each status, and for claims."
+)
 def archive(
     folder: Path | None,
     discard: bool,
@@ -288,8 +290,9 @@ def archive(
     """Prune inputs and histories that the policies of their pipelines keep no longer.
 
     `porch pipeline update NAME --keep DONE=90d` sets how long; without that nothing is pruned.
-    The keys stay, and the last event of each task: what was submitted once is known for ever. Run
-    it by a timer, once a day or once an hour. See docs/retention.md.
+    The keys stay, and the last event of each task: what was submitted once is known for ever.
+    Claims of two weeks ago go as well, where they got nothing or what they got was pruned, whatever
+    the policies. Run it by a timer, once a day or once an hour. See docs/retention.md.
     """
     if (folder is None) is not discard:
         raise click.UsageError("say --to FOLDER, or --discard")
@@ -306,8 +309,10 @@ def archive(
         )
     except OSError as error:
         raise click.ClickException(f"cannot write: {error}; no more was pruned") from error
+    claims = archiving.prune_claims(url, seconds)
     for one in done:
         click.echo(json.dumps(asdict(one)) if json_output else _pruned(one))
+    click.echo(json.dumps({"claims": claims}) if json_output else f"{claims:,} claims of long ago")
 
 
 def _tell_pruned(pruned: Pruned) -> None:

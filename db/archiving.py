@@ -127,6 +127,27 @@ _PRUNE = text(
     """
 )
 
+#: How large the table of claims is, in blocks.
+_CLAIM_BLOCKS = text(
+    """
+    SELECT pg_relation_size('porch.claim') / CAST(current_setting('block_size') AS bigint)
+    """
+)
+
+#: What was asked so long ago, and is the claim of no event any more: it got nothing, or what it got
+#: has been pruned. By place: the blocks are where they were written, so that it takes no index that
+#: every claim would pay for, and looks at so many blocks and no others.
+PRUNE_CLAIMS = text(
+    """
+    DELETE FROM porch.claim c
+    WHERE c.ctid >= CAST(:begin AS tid) AND c.ctid < CAST(:end AS tid)
+        AND c.claimed_at < now() - make_interval(days => :days)
+        AND NOT EXISTS (
+            SELECT FROM porch.event e
+            WHERE e.request_id = c.request_id AND e.to_status = 'CLAIMED')
+    """
+)
+
 #: The key is what proves that it is this task's input.
 _RESTORE = text(
     """
@@ -206,6 +227,16 @@ class Archive(PostgresBase):
         with self._transaction() as connection:
             row = connection.execute(_PRUNE, values).one()
         return row.tasks, int(row.events)
+
+    def prune_claims(self, days: int, blocks: int) -> Iterator[int]:
+        """Forget the claims of so many ``days`` ago of which no event is left, some ``blocks`` at a
+        time; how many those were."""
+        with self._transaction() as connection:
+            there = connection.execute(_CLAIM_BLOCKS).scalar_one()
+        for first in range(0, there, blocks):
+            places = {"begin": f"({first},0)", "end": f"({first + blocks},0)"}
+            with self._transaction() as connection:
+                yield connection.execute(PRUNE_CLAIMS, {**places, "days": days}).rowcount
 
     def restore(self, some: Sequence[tuple[str, str, bytes, str]]) -> int:
         """Give inputs back to tasks that have been pruned; how many that were.

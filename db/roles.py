@@ -4,7 +4,7 @@ Roles to which logins are added. ``porch_worker``: workers and gateways. It adds
 what the verbs change; it rewrites no input and no event, and removes nothing. ``porch_reader``:
 people who look, and ``porch-server doctor``; it sees everything but the hashes of tokens.
 ``porch_archiver``: ``porch-server archive`` and ``restore``, which alone remove anything: inputs
-and events of what has ended.
+and events of what has ended, and claims of long ago.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ ARCHIVER_GRANTS = """\
 REVOKE ALL ON SCHEMA porch FROM porch_archiver;
 REVOKE ALL ON ALL TABLES IN SCHEMA porch FROM porch_archiver;
 GRANT USAGE ON SCHEMA porch TO porch_archiver;
-GRANT SELECT ON porch.pipeline, porch.task, porch.event, porch.pruning, porch.migration
-    TO porch_archiver;
+GRANT SELECT ON porch.pipeline, porch.task, porch.claim, porch.event, porch.pruning,
+    porch.migration TO porch_archiver;
 GRANT SELECT (token_id, description) ON porch.token TO porch_archiver;
 GRANT UPDATE (task_input, updated_at, pruned_at, pruned_events) ON porch.task TO porch_archiver;
-GRANT DELETE ON porch.event TO porch_archiver;
+GRANT DELETE ON porch.event, porch.claim TO porch_archiver;
 GRANT INSERT, UPDATE ON porch.pruning TO porch_archiver;
 """
 

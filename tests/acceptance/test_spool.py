@@ -113,7 +113,7 @@ def test_a_report_outlives_the_job_that_made_it_and_a_late_one_is_refused_and_to
         late.release()
         user.client.claim(1)
         # Carried out once, and then forgotten: it is sent again when the task is tried again.
-        kept_files = {path: path.read_bytes() for path in folder.glob("*.json")}
+        kept_files = {path: path.read_bytes() for path in sorted(folder.glob("*.json"))}
         first = user.porch("flush", str(folder))
         assert first.returncode == 1
         assert "porch: stale_attempt: 1 item of the spool in" in first.stderr

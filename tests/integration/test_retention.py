@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from config.archive import ArchiveBusy, Pruned, archive, restore
+from config.archive import ArchiveBusy, Pruned, archive, prune_claims, restore
 from config.doctor import examine
 from coordinator.errors import BadRequest, TaskPruned
 from coordinator.lookup import or_raise
@@ -23,6 +23,7 @@ from coordinator.model import Standing
 from coordinator.requests import Name, Policy, Report, Search, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
+from db.archiving import PRUNE_CLAIMS, Archive
 from tests.factories import (
     admin,
     caller,
@@ -392,3 +393,63 @@ def test_a_policy_keeps_for_a_day_at_least_and_only_what_has_ended(porch: Coordi
     assert load.pipeline.keep == (DAY, None, None)
     (*_, last) = porch.admin_events(caller(boss), after=0, limit=1_000)
     assert last.detail == {"keep_failed_seconds": [2 * DAY, None]}
+
+
+def rows(url: str, statement: str) -> list[Any]:
+    """Carry out a statement; its rows, if it has any."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        result = connection.execute(text(statement))
+        found = list(result.tuples()) if result.returns_rows else []
+    engine.dispose()
+    return found
+
+
+class TestClaims:
+    """Rows by which a claim that is asked again is answered as before."""
+
+    def age(self, url: str, days: int) -> None:
+        rows(url, f"UPDATE porch.claim SET claimed_at = claimed_at - interval '{days} days'")
+
+    def test_go_when_they_are_old_and_nothing_refers_to_them(
+        self, past: Past, database_url: str
+    ) -> None:
+        # Three that got something that has ended, two that got nothing, one that holds something.
+        nothing = [caller(past.secret) for _ in range(2)]
+        holds = caller(past.secret)
+        (held,) = past.porch.claim(holds, 10)
+        assert [past.porch.claim(one, 10) for one in nothing] == [[], []]
+        self.age(database_url, 15)
+        young = caller(past.secret)
+        assert past.porch.claim(young, 10) == []
+        assert prune_claims(database_url) == 2
+        assert healthy(database_url)
+        past.archive()
+        assert prune_claims(database_url) == 3
+        assert healthy(database_url)
+        assert rows(database_url, "SELECT count(*) FROM porch.claim") == [(2,)]
+        # What is left is answered as before, and claims no more.
+        submit(past.porch, past.secret, [{"more": 1}])
+        assert past.porch.claim(holds, 10) == [held]
+        assert past.porch.claim(young, 10) == []
+        assert len(past.porch.claim(nothing[0], 10)) == 1
+
+    def test_are_looked_at_by_place_and_each_once(self, past: Past, database_url: str) -> None:
+        number = rows(database_url, "SELECT min(pipeline_id) FROM porch.claim")[0][0]
+        rows(
+            database_url,
+            "INSERT INTO porch.claim (pipeline_id, request_id, claimed_at)"
+            f" SELECT {number}, gen_random_uuid(), now() - interval '20 days'"
+            " FROM generate_series(1, 5000)",
+        )
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            values = {"begin": "(0,0)", "end": "(16,0)", "days": 14}
+            plan = connection.execute(text(f"EXPLAIN {PRUNE_CLAIMS.text}"), values).scalars().all()
+        assert "Tid Range Scan on claim" in "".join(plan)
+        found = list(Archive(engine).prune_claims(14, 16))
+        engine.dispose()
+        assert sum(found) == 5000
+        assert len(found) > 1
+        assert max(found) < 4000
+        assert prune_claims(database_url) == 0

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from config.archive import archive, restore
+from config.archive import archive, prune_claims, restore
 from config.doctor import examine
 from config.embedded import EmbeddedUrls
 from config.ports import free_port
@@ -204,6 +204,8 @@ def test_an_archiver_prunes_and_gives_back(owner_url: str, tmp_path: Path) -> No
     archiver = login(owner_url, "porch_archiver")
     assert [(one.tasks, one.events) for one in archive(archiver, tmp_path)] == [(1, 2)]
     assert restore(archiver, list(tmp_path.iterdir())) == (1, 1)
+    psql(owner_url, "UPDATE porch.claim SET claimed_at = claimed_at - interval '20 days'")
+    assert prune_claims(archiver) == 1
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,7 @@ def test_an_archiver_prunes_and_gives_back(owner_url: str, tmp_path: Path) -> No
     [
         "DELETE FROM porch.task",
         "DELETE FROM porch.pruning",
+        "UPDATE porch.claim SET claimed_at = now()",
         "UPDATE porch.event SET message = 'never happened'",
         "UPDATE porch.task SET status = 'DONE'",
         "UPDATE porch.task SET task_input_id = ''",
