@@ -16,6 +16,7 @@ from db.outlets import Outlets, Standing
 _PATIENCE = 5.0
 #: Seconds after which somebody should look. A relay that is restarted takes a few.
 _LONG = 60
+_SECTION = "feed-behind"
 
 
 def examine_feed(engine: Engine) -> Check:
@@ -34,6 +35,7 @@ def examine_feed(engine: Engine) -> Check:
             f"has not committed for {one.seconds:.0f} s",
             Level.WARNING,
             look=f"to end it: SELECT pg_terminate_backend({one.pid})",
+            runbook=_SECTION,
         )
         for one in writers
     ]
@@ -47,8 +49,7 @@ def _findings(one: Standing) -> Iterator[Finding]:
         failing = (datetime.now(UTC) - one.failing_since).total_seconds()
         if failing > _LONG:
             what = f"{wait}, nobody has taken them for {failing:.0f} s: {one.said}"
-            yield Finding(what, Level.WARNING, look="it is tried again for ever: docs/feed.md")
+            yield Finding(what, Level.WARNING, "it is tried again for ever", _SECTION)
     elif one.waits is not None and one.waits > _LONG:
         what = f"{wait}, the first for {one.waits:.0f} s"
-        look = "is a `porch-server relay` running? of a webhook that is no more: docs/feed.md"
-        yield Finding(what, Level.WARNING, look=look)
+        yield Finding(what, Level.WARNING, "is a `porch-server relay` running?", _SECTION)

@@ -211,6 +211,7 @@ def _start_relay(urls: Urls, state: State, family: Family) -> None:
                 "PORCH_DATABASE_URL": urls.database,
                 "PORCH_BROKER_URL": urls.broker,
                 "PORCH_RESULT_URL": urls.result,
+                **_scraped_at(urls, "relay"),
             },
             cwd=Path.cwd(),
             log=state.log("relay"),
@@ -229,11 +230,11 @@ def _environment() -> dict[str, str]:
 def _metrics() -> dict[str, str]:
     """Where each part is scraped: on this machine only, at any port that is free."""
     ports: set[int] = set()
-    while len(ports) <= len(_CELERY):
+    names = ("gateway", *_CELERY, "relay")
+    while len(ports) < len(names):
         ports.add(free_port())
     return {
-        name: f"http://127.0.0.1:{port}/metrics"
-        for name, port in zip(("gateway", *_CELERY), ports, strict=True)
+        name: f"http://127.0.0.1:{port}/metrics" for name, port in zip(names, ports, strict=True)
     }
 
 

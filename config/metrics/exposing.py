@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import InfoMetricFamily, Metric
@@ -15,17 +16,22 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from config.metrics import sharing
-from config.metrics.counting import Counting
 from config.ports import check_address
 from config.settings import Settings
 
 logger = logging.getLogger("porch")
 
 
+class Counters(Protocol):
+    """What a process counts."""
+
+    registry: CollectorRegistry
+
+
 class Exposition:
     """What was counted, by this process or by all that count together; and what is asked for."""
 
-    def __init__(self, counting: Counting, *asked: Collector) -> None:
+    def __init__(self, counting: Counters, *asked: Collector) -> None:
         self._together = sharing.folder()
         self.registry = CollectorRegistry()
         if self._together is None:

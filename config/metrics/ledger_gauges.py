@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,6 +15,7 @@ from coordinator.views import Counts
 from db.engine import make_engine
 from db.gauges import Ages, ages
 from db.ledger import PostgresLedger
+from db.outlets import Outlets, Standing
 
 
 class LedgerGauges(Collector):
@@ -28,9 +30,12 @@ class LedgerGauges(Collector):
         engine = make_engine(database_url, 1)
         ledger = PostgresLedger(engine)
         kept_ages: Remembered[Ages] = Remembered(20.0, 10.0)
+        kept_standings: Remembered[list[Standing]] = Remembered(20.0, 10.0)
         kept_counts: Remembered[list[Counts]] = Remembered(100.0, 300.0)
         self._disks = disks
         self._ages = Asking(lambda: kept_ages.get(None, lambda: ages(engine)))
+        outlets = Outlets(engine)
+        self._standings = Asking(lambda: kept_standings.get(None, outlets.standings))
         self._counts = Asking(
             lambda: kept_counts.get(None, ledger.status_counts),
             1.0,
@@ -57,6 +62,8 @@ class LedgerGauges(Collector):
             for counts in self._counts.answer() or ():
                 for status, tasks in counts.counts.items():
                     families["porch_tasks"].add_metric([counts.pipeline, status.value], tasks)
+            for standing in self._standings.answer() or ():
+                _tell_of_outlet(standing, families)
         for path in self._disks:
             _tell_of_disk(path, families)
         yield from families.values()
@@ -81,6 +88,14 @@ class LedgerGauges(Collector):
                 labels=["pipeline"],
             ),
             GaugeMetricFamily("porch_database_bytes", "What the database takes up on its disk."),
+            *(
+                GaugeMetricFamily(f"porch_feed_{name}", about, labels=["outlet"])
+                for name, about in (
+                    ("behind_events", "Events that an outlet of the feed has not looked at yet."),
+                    ("behind_seconds", "For how long the first of them has waited."),
+                    ("failing_seconds", "For how long nobody has taken what an outlet tells."),
+                )
+            ),
             GaugeMetricFamily(
                 "porch_disk_bytes", "Size of the disk with a watched path.", labels=["path"]
             ),
@@ -89,6 +104,14 @@ class LedgerGauges(Collector):
             ),
         ]
         return {family.name: family for family in made}
+
+
+def _tell_of_outlet(one: Standing, families: dict[str, GaugeMetricFamily]) -> None:
+    families["porch_feed_behind_events"].add_metric([one.name], one.behind)
+    families["porch_feed_behind_seconds"].add_metric([one.name], max(0.0, one.waits or 0.0))
+    since = one.failing_since
+    failing = 0.0 if since is None else (datetime.now(UTC) - since).total_seconds()
+    families["porch_feed_failing_seconds"].add_metric([one.name], max(0.0, failing))
 
 
 def _tell_of_disk(path: str, families: dict[str, GaugeMetricFamily]) -> None:

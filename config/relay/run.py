@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 
+from config.metrics.exposing import Exposition, check_port, serve_beside
+from config.relay.counted import Counted, FeedCounting
 from config.relay.passing import pass_on
 from config.relay.streams import Streams, client_of
 from config.relay.webhooks import read_webhooks
@@ -27,6 +29,7 @@ _ENDING = 5.0
 
 def run(settings: Settings) -> None:
     """Pass status messages on until SIGTERM or SIGINT. Raises Misconfigured."""
+    check_port(settings)
     os.nice(_YIELDING)
     database = settings.required("database_url")
     redis = client_of(settings.result_url or settings.required("broker_url"))
@@ -37,9 +40,13 @@ def run(settings: Settings) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     all_of_them: list[tuple[Outlet, float]] = [(Streams(redis, settings.feed_length), _REDIS_AGAIN)]
     all_of_them += [(hook, _HOOK_AGAIN) for hook in hooks]
+    counting = FeedCounting()
+    counted = [(Counted(outlet, counting), longest) for outlet, longest in all_of_them]
+    if settings.metrics_port is not None:
+        serve_beside(settings, Exposition(counting))
     threads = [
         threading.Thread(target=pass_on, args=(outlets, outlet, longest, stop), daemon=True)
-        for outlet, longest in all_of_them
+        for outlet, longest in counted
     ]
     for thread in threads:
         thread.start()

@@ -400,7 +400,7 @@ def rows(url: str, statement: str) -> list[Any]:
     engine = create_engine(url)
     with engine.begin() as connection:
         result = connection.execute(text(statement))
-        found = list(result.tuples()) if result.returns_rows else []
+        found = list(result) if result.returns_rows else []
     engine.dispose()
     return found
 

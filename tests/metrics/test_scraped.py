@@ -97,6 +97,27 @@ def test_beat_tells_how_the_broker_is(scraped: dict[str, Scraped]) -> None:
     assert told.value("porch_queue_oldest_seconds", queue="porch.submit") == 0
 
 
+def test_the_feed_is_told_by_whoever_knows(house: House, scraped: dict[str, Scraped]) -> None:
+    streams = {"outlet": "streams"}
+    with User(house) as other:
+        other.register(*definitions(3))
+        relay = house.ready["metrics_urls"]["relay"]
+        before = scraped["relay"].value("porch_feed_told_total", **streams)
+        wait_until(
+            lambda: scrape(relay).value("porch_feed_told_total", **streams) >= before + 3,
+            what="three changes are passed on",
+        )
+    gauges = ("porch_feed_behind_events", "porch_feed_behind_seconds", "porch_feed_failing_seconds")
+    for name in gauges:
+        assert name in scraped["gateway"].names
+    gateway = house.ready["metrics_urls"]["gateway"]
+    wait_until(
+        lambda: scrape(gateway).value("porch_feed_behind_events", **streams) == 0,
+        what="what the gateway has remembered is told anew",
+    )
+    assert scrape(gateway).value("porch_feed_behind_seconds", **streams) == 0
+
+
 def test_its_own_port_and_its_own_path_tell_the_same(house: House, user: User) -> None:
     beside = scrape(house.ready["metrics_urls"]["gateway"])
     assert scrape(f"{house.ready['gateway_url']}/metrics").names == beside.names
@@ -132,7 +153,8 @@ class TestEveryMetric:
         labels = set().union(*(one.labels() for one in scraped.values()))
         names = {name for name, _ in labels}
         assert names <= {
-            *("pipeline", "status", "outcome", "verb", "code", "queue", "path", "version", "le")
+            *("pipeline", "status", "outcome", "verb", "code", "queue", "path", "version", "le"),
+            "outlet",
         }
         registered = {row[0] for row in house.ask("SELECT name FROM porch.pipeline")}
         assert {value for name, value in labels if name == "pipeline"} <= registered
@@ -255,6 +277,6 @@ def test_compose_scrapes_each_part_where_it_answers() -> None:
         for name, service in services.items()
         if "PORCH_METRICS_PORT" in service.get("environment", {})
     }
-    assert set(asked) == {"gateway", "worker", "worker-submit", "beat"}
+    assert set(asked) == {"gateway", "worker", "worker-submit", "beat", "relay"}
     for name in (*asked, "flower", "prometheus"):
         assert "metrics" in services[name]["networks"]

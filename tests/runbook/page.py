@@ -10,7 +10,14 @@ from tests.docs.pages import snippets
 PAGE = Path(__file__).parents[2] / "docs" / "runbook.md"
 ANCHORS = (
     *("no-worker", "broker-away", "postgresql-away", "claimed-and-silent", "poison-message"),
-    *("disk-full", "one-pipeline-floods", "failures-rising", "oldest-pending", "refusals-rising"),
+    *(
+        "disk-full",
+        "one-pipeline-floods",
+        "failures-rising",
+        "oldest-pending",
+        "refusals-rising",
+        "feed-behind",
+    ),
 )
 
 _SECTION = re.compile(r"^## (.*)\n", re.MULTILINE)
