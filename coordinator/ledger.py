@@ -180,7 +180,8 @@ class Ledger(Protocol):
     def feed(self, wanted: Wanted, after: int, upto: int, look_at: int, most: int) -> FeedPage:
         """The first ``most`` changes that are wanted, beyond ``after`` and up to ``upto``, of the
         next ``look_at`` events; in the order of their event_id, which is that of the changes of
-        each task. What was refused is none. ``upto`` is settled.
+        each task. What was refused is none. ``upto`` is settled. Whatever has been pruned beyond
+        ``after`` is told by ``pruned``.
         """
         ...
 

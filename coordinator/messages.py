@@ -65,12 +65,14 @@ class FeedPage:
     """Status messages in the order of their event_id, and where the next page begins.
 
     ``next``: up to this event_id everything that fits has been told; nothing will ever be added
-    there. ``more``: there is more beyond it by now.
+    there. ``more``: there is more beyond it by now. ``pruned``: the newest change that has been
+    pruned (0: none); who goes on from an event before that one has a gap.
     """
 
     messages: list[StatusMessage]
     next: int
     more: bool
+    pruned: int = 0
 
 
 def signal_of(pipeline_id: int | None) -> str:

@@ -104,7 +104,7 @@ _PRUNE = text(
         DELETE FROM porch.event e
         USING unnest(CAST(:event_ids AS bigint[])) AS g (event_id)
         WHERE e.event_id = g.event_id AND e.task_id IN (SELECT task_id FROM locked)
-        RETURNING e.task_id
+        RETURNING e.task_id, e.event_id, e.refused
     ), pruned AS (
         UPDATE porch.task t
         SET task_input = NULL, pruned_at = now(),
@@ -115,13 +115,14 @@ _PRUNE = text(
         WHERE t.task_id = l.task_id
         RETURNING coalesce(g.events, 0) AS events
     )
-    INSERT INTO porch.pruning AS p (pipeline_id, status, pruned_to, tasks, events)
+    INSERT INTO porch.pruning AS p (pipeline_id, status, pruned_to, tasks, events, event_id)
     SELECT :pipeline_id, :status, max(w.updated_at), (SELECT count(*) FROM pruned),
-        (SELECT coalesce(sum(events), 0) FROM pruned)
+        (SELECT coalesce(sum(events), 0) FROM pruned),
+        (SELECT max(event_id) FILTER (WHERE NOT refused) FROM gone)
     FROM wanted w
     ON CONFLICT ON CONSTRAINT pruning_pkey DO UPDATE
     SET pruned_to = greatest(p.pruned_to, excluded.pruned_to), tasks = p.tasks + excluded.tasks,
-        events = p.events + excluded.events
+        events = p.events + excluded.events, event_id = greatest(p.event_id, excluded.event_id)
     RETURNING (SELECT count(*) FROM pruned) AS tasks,
         (SELECT coalesce(sum(events), 0) FROM pruned) AS events
     """

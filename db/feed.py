@@ -36,6 +36,14 @@ WRITING = text(
 #: What a relay has found settled, for when somebody writes for a long time.
 FOUND_SETTLED = text("SELECT coalesce(max(event_id), 0) FROM porch.feed_position")
 
+#: Read after the events: what is pruned in between is told too often rather than never.
+_PRUNED = text(
+    """
+    SELECT coalesce(max(event_id), 0) FROM porch.pruning
+    WHERE CAST(:pipeline_id AS bigint) IS NULL OR pipeline_id = :pipeline_id
+    """
+)
+
 #: The events that fit, of the next few; and how far that has looked.
 FEED = text(
     """
@@ -139,11 +147,12 @@ def read_page(
     }
     rows = connection.execute(FEED, values).all()
     messages = [_message_of(row) for row in rows if row.event_id is not None]
+    pruned: int = connection.execute(_PRUNED, {"pipeline_id": wanted.pipeline_id}).scalar_one()
     if len(messages) == most:
-        return FeedPage(messages, messages[-1].event_id, more=True)
+        return FeedPage(messages, messages[-1].event_id, more=True, pruned=pruned)
     if rows[0].looked_at == look_at:
-        return FeedPage(messages, rows[0].last, more=True)
-    return FeedPage(messages, max(after, upto), more=False)
+        return FeedPage(messages, rows[0].last, more=True, pruned=pruned)
+    return FeedPage(messages, max(after, upto), more=False, pruned=pruned)
 
 
 def _message_of(row: Row[Any]) -> StatusMessage:

@@ -8,6 +8,7 @@ had passed on by then is passed on again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from coordinator.messages import StatusMessage, Wanted
 from coordinator.status import Status
 from db.base import PostgresBase
 from db.feed import FeedLedger, Settling, read_page
+
+logger = logging.getLogger("porch")
 
 #: Seconds, when an outlet begins, for whoever is just committing.
 _PATIENCE = 5.0
@@ -166,6 +169,8 @@ class Outlets(PostgresBase):
             wanted = _wanted(connection, outlet)
             page = read_page(connection, wanted, after, upto, LOOKED_AT, outlet.most)
             place, more = page.next, page.more
+            if after and after < page.pruned:
+                _tell_gap(outlet.name, after, page.pruned)
             if page.messages:
                 last = outlet.tell(page.messages)
                 if last != page.messages[-1].event_id:
@@ -190,6 +195,16 @@ class Outlets(PostgresBase):
         """Whose changes are still not committed after so many seconds: the feed waits for them."""
         rows = self._read(WRITERS, seconds=seconds)
         return [Writer(row.pid, row.user, row.application, row.seconds) for row in rows]
+
+
+def _tell_gap(name: str, after: int, pruned: int) -> None:
+    logger.error(
+        "the feed %s has a gap: changes between the events %d and %d were pruned before anybody "
+        "took them; `porch-server archive` has written them away",
+        name,
+        after,
+        pruned,
+    )
 
 
 def _wanted(connection: Connection, outlet: Outlet) -> Wanted:

@@ -322,6 +322,8 @@ pruning = Table(
     Column("pruned_to", DateTime(timezone=True)),
     Column("tasks", BigInteger, nullable=False),
     Column("events", BigInteger, nullable=False),
+    # The newest change that is gone: whoever reads the feed on from before it has a gap.
+    Column("event_id", BigInteger),
     PrimaryKeyConstraint("pipeline_id", "status", name="pruning_pkey"),
     ForeignKeyConstraint(
         ["pipeline_id"], ["porch.pipeline.pipeline_id"], name="pruning_pipeline_fkey"

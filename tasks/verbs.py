@@ -194,6 +194,7 @@ def feed(porch: Coordinator, caller: Caller, asked: wire.FeedRequest) -> Answer:
     )
     messages = [message.as_wire() for message in page.messages]
     data = {"messages": messages, "next": page.next, "more": page.more, "signal": signal}
+    data["pruned"] = page.pruned
     return data, {"n": len(messages)}
 
 

@@ -135,7 +135,8 @@ class FeedRequest(Request):
     next page begins after ``next``. ``signal``: a channel that says when to ask again.
 
     Answers ``messages``, in order, each as `Porch.watch()` tells it; ``next``; ``more``, whether to
-    ask on at once; ``signal``.
+    ask on at once; ``signal``; ``pruned``: the newest change that has been pruned, who goes on
+    from before it has a gap.
     """
 
     after: SentRowId | None = None

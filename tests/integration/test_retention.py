@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from config.archive import ArchiveBusy, Pruned, archive, prune_claims, restore
 from config.doctor import examine
 from coordinator.errors import BadRequest, TaskPruned
 from coordinator.lookup import or_raise
+from coordinator.messages import FeedPage, StatusMessage
 from coordinator.model import Standing
 from coordinator.requests import Name, Policy, Report, Search, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from db.archiving import PRUNE_CLAIMS, Archive
+from db.feed import Settling
+from db.outlets import Outlets
 from tests.factories import (
     admin,
     caller,
@@ -453,3 +456,47 @@ class TestClaims:
         assert len(found) > 1
         assert max(found) < 4000
         assert prune_claims(database_url) == 0
+
+
+class TestTheFeed:
+    def test_says_what_was_pruned_of_it(self, past: Past) -> None:
+        def page(after: int) -> FeedPage:
+            return past.porch.feed(caller(past.secret), after=after)[0]
+
+        whole = page(0)
+        past.archive()
+        left = page(0)
+        gone = {m.event_id for m in whole.messages} - {m.event_id for m in left.messages}
+        assert len(gone) == 6
+        assert (whole.pruned, left.pruned) == (0, max(gone))
+        # Of another pipeline nothing is.
+        other = pipeline(past.porch)[1]
+        assert past.porch.feed(caller(other), after=0)[0].pruned == 0
+
+    def test_tells_an_outlet_that_was_away_too_long(
+        self, past: Past, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        outlets = Outlets(create_engine(past.url))
+        first = past.porch.feed(caller(past.secret), after=0)[0].messages[0].event_id
+        rows(past.url, f"INSERT INTO porch.feed_position (name, event_id) VALUES ('x', {first})")
+        past.archive()
+        while outlets.pass_on(Deaf(), Settling()):
+            pass
+        (said,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+        assert said.startswith(f"the feed x has a gap: changes between the events {first} and ")
+        outlets.engine.dispose()
+
+
+class Deaf:
+    """An outlet that takes all."""
+
+    name, pipeline, statuses, most = "x", None, frozenset[Status](), 1_000
+
+    def begin(self, position: int) -> int:
+        return position
+
+    def tell(self, messages: Sequence[StatusMessage]) -> int:
+        return messages[-1].event_id
+
+    def close(self) -> None:
+        pass

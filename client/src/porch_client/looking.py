@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from porch_client.asking import Asking
-from porch_client.errors import Unreachable
+from porch_client.errors import Conflict, Unreachable
 from porch_client.model import Event, Pipeline, StatusMessage, Task
 
 if TYPE_CHECKING:
@@ -87,8 +87,11 @@ class Looking(Asking):
         dealt with: each change comes once at least, whatever became of the broker, of porch or of
         you. ``task``: of this one only (``version`` as in `show`); ``status``: changes to one of
         these. Raises Unreachable only where the first answer does not come; later it tries again,
-        and tells ``on_away``.
+        and tells ``on_away``. Raises Conflict (feed_pruned) where changes after the event that you
+        know have been pruned meanwhile: what it tells would not be whole.
         """
+        # Who begins with all that is kept does not miss what was pruned before.
+        pruned = 0 if after else None
         body = {"pipeline": pipeline, "version": version, "task": task, "status": list(status)}
         reached = False
         while True:
@@ -101,6 +104,10 @@ class Looking(Asking):
                     on_away(away)
                 continue
             reached = True
+            gone = page.get("pruned", 0)  # a coordinator of before tells nothing of it
+            if pruned is not None and gone > pruned and after is not None and after < gone:
+                raise _gap(after, gone)
+            pruned = max(gone, pruned or 0)
             yield from (StatusMessage.from_wire(sent) for sent in page["messages"])
             after = page["next"]
             if not page["more"]:
@@ -150,6 +157,16 @@ class Looking(Asking):
     def _pipelines(self, verb: str, body: Mapping[str, Any]) -> Sequence[Pipeline]:
         answer = self._ask(verb, "porch.query", body)
         return [Pipeline.from_wire(sent) for sent in answer["pipelines"]]
+
+
+def _gap(after: int, gone: int) -> Conflict:
+    return Conflict(
+        "feed_pruned",
+        f"changes between the events {after} and {gone} have been pruned: what follows {after} is "
+        "not whole any more",
+        f"begin with all that is kept (--after 0), or behind the gap (--after {gone}); what was "
+        "pruned is where `porch-server archive` has written it",
+    )
 
 
 def _search(
