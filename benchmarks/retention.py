@@ -46,6 +46,8 @@ from db.migrate import upgrade
 MOST = 1.3
 
 WINDOW_SECONDS = 2.0
+#: As a share of that: for how long the pruning rests between two of them, which is not its own rest.
+_REST = 0.5
 #: Windows of claims before the pruning begins.
 _BEFORE = 10
 
@@ -134,10 +136,10 @@ def measured(
                 if archiving.poll() is not None:
                     break  # it ended in the midst of this one
                 archiving.send_signal(signal.SIGSTOP)
-                found.between.append(window(porch, secret, seconds))
+                found.between.append(window(porch, secret, seconds * _REST))
                 found.beside.append(beside)
                 archiving.send_signal(signal.SIGCONT)
-            took = time.perf_counter() - began - seconds * len(found.between)
+            took = time.perf_counter() - began - seconds * _REST * len(found.between)
             ended = archiving.poll()
         if ended:
             raise Lost(f"the archive ended with {ended}")

@@ -78,6 +78,8 @@ def test_a_task_and_its_events_are_found_by_a_prefix(anybody: httpx.Client, user
         ("tasks?pipeline=nowhere", "unknown_pipeline"),
         ("counts?pipeline=nowhere", "unknown_pipeline"),
         ("pipelines/nowhere", "unknown_pipeline"),
+        ("pipelines/nowhere/failures", "unknown_pipeline"),
+        ("pipelines/nowhere/stats", "unknown_pipeline"),
     ],
 )
 def test_what_there_is_not_is_a_problem(anybody: httpx.Client, path: str, code: str) -> None:
@@ -92,3 +94,24 @@ def test_a_pipeline_comes_with_its_counts(anybody: httpx.Client, user: User) -> 
     assert one["oldest_pending"] >= 0
     names = [p["name"] for p in anybody.get("/api/v2/pipelines").json()["pipelines"]]
     assert user.pipeline in names
+
+
+def test_failures_and_stats_are_those_of_the_commands(anybody: httpx.Client, user: User) -> None:
+    user.register(*definitions(4))
+    for claimed, message in zip(user.client.claim(3), ("disk 1", "disk 2", "other"), strict=True):
+        claimed.failed(message)
+    (done,) = user.client.claim(1)
+    done.done()
+    path = f"/api/v2/pipelines/{user.pipeline}"
+    groups = anybody.get(f"{path}/failures").json()["groups"]
+    assert [group["tasks"] for group in groups] == [2, 1]
+    told = {group.group: group.tasks for group in user.client.failures()}
+    assert {group["group"]: group["tasks"] for group in groups} == told
+    largest = anybody.get(f"{path}/failures", params={"most": 1}).json()["groups"]
+    assert largest == groups[:1]
+    stats = anybody.get(f"{path}/stats", params={"hours": 2}).json()
+    for what, number in (("submitted", 4), ("done", 1), ("failed", 3)):
+        assert sum(one[what] for one in stats["throughput"]) == number
+    assert [times["pipeline"] for times in stats["run_times"]] == [user.pipeline]
+    for wrong in ("failures?most=0", "stats?hours=100000"):
+        assert anybody.get(f"{path}/{wrong}").status_code == 422

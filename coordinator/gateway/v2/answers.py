@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from coordinator import shapes
 from coordinator.errors import PorchError
 from coordinator.operations import tell
+from coordinator.overview_shapes import FailureGroupShape, IntervalShape, RunTimesShape
 from coordinator.requests import Reported
 from coordinator.shapes import (
     AdminEventShape,
@@ -59,6 +60,19 @@ class CountsAnswer(TypedDict):
     """How many tasks there are per status; statuses with none are left out."""
 
     counts: dict[Status, int]
+
+
+class FailuresAnswer(TypedDict):
+    """Groups of FAILED tasks, the largest first."""
+
+    groups: list[FailureGroupShape]
+
+
+class StatsAnswer(TypedDict):
+    """What happened, interval by interval, the oldest first; and how long runs take."""
+
+    throughput: list[IntervalShape]
+    run_times: list[RunTimesShape]
 
 
 class PipelinesAnswer(TypedDict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from coordinator.gateway.v2 import administration, bulk, looking, work
+from coordinator.gateway.v2 import administration, bulk, looking, overview, work
 
 PREFIX = "/api/v2"
 
@@ -16,5 +16,5 @@ OPEN = frozenset({f"{PREFIX}{bulk.PREVIEW}"})
 
 router = APIRouter(prefix=PREFIX)
 # In the order in which they are tried: a path without a name before one with.
-for part in (work, bulk, looking, administration):
+for part in (work, bulk, looking, overview, administration):
     router.include_router(part.router)
