@@ -46,7 +46,7 @@ from db.migrate import upgrade
 MOST = 1.3
 
 WINDOW_SECONDS = 2.0
-#: As a share of that: for how long the pruning rests between two of them, which is not its own rest.
+#: As a share of that: for how long the pruning is stopped between two of them.
 _REST = 0.5
 #: Windows of claims before the pruning begins.
 _BEFORE = 10
