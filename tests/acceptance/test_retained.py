@@ -129,7 +129,7 @@ def test_pages_and_answers_over_http_have_them(pruned: Pruned, house: House) -> 
         f"/?pipeline={pipeline}",
         f"/?pipeline={pipeline}&kind=recent_failures",
         f"/?pipeline={pipeline}&status=DONE",
-        f"/page/task?pipeline={pipeline}&task={key}",
+        f"/page/task?pipeline={pipeline}&id={key}",
     ):
         page = httpx.get(f"{gateway}{path}", follow_redirects=True)
         assert page.status_code == 200, (path, page.text)
