@@ -39,6 +39,7 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+# What can be run, and its policies.
 pipeline = Table(
     "pipeline",
     metadata,
@@ -71,6 +72,7 @@ pipeline = Table(
     CheckConstraint("keep_cancelled_seconds >= 86400", name="pipeline_keep_cancelled_check"),
 )
 
+# Each version of each pipeline.
 version = Table(
     "version",
     metadata,
@@ -84,6 +86,7 @@ version = Table(
     ),
 )
 
+# Who may ask, by a hash of the secret; no pipeline: an administrator's.
 token = Table(
     "token",
     metadata,
@@ -111,6 +114,7 @@ token = Table(
 # How a token is called where it is only proved: see coordinator/proofs.py.
 Index("token_name", func.sha256(token.c.digest), unique=True)
 
+# What administrators did, written with what it changed.
 admin_event = Table(
     "admin_event",
     metadata,
@@ -140,6 +144,7 @@ admin_event = Table(
     ),
 )
 
+# Each definition of work, as it stands.
 task = Table(
     "task",
     metadata,
@@ -241,6 +246,7 @@ Index(
 Index("task_lease", task.c.lease_until, postgresql_where=text("lease_until IS NOT NULL"))
 Index("task_retry", task.c.retry_at, postgresql_where=text("retry_at IS NOT NULL"))
 
+# The claims that were carried out, so that none is twice.
 claim = Table(
     "claim",
     metadata,
@@ -253,6 +259,7 @@ claim = Table(
     ),
 )
 
+# Each change of a task, written with it.
 event = Table(
     "event",
     metadata,
@@ -280,6 +287,7 @@ event = Table(
     ),
 )
 
+# How far each outlet of the feed has come.
 feed_position = Table(
     "feed_position",
     metadata,

@@ -1,14 +1,16 @@
 """Files that pages link to and that are no pages themselves: each is shown on a page of its own.
 
-A folder's page lists the files in it.
+The file itself lies beside that page, to be downloaded. A folder's page lists the files in it.
 """
 
 from __future__ import annotations
 
 import html
+import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from docutils import nodes
 from pygments.lexers import get_lexer_for_filename
@@ -75,7 +77,11 @@ def _file(app: Sphinx, path: PurePosixPath) -> _Page:
     except ClassNotFound:
         language = "bash" if text.startswith("#!") else "none"
     shown = app.builder.highlighter.highlight_block(text, language, force=True, linenos=False)
-    return page_of(path), _context(path, shown), "page.html"
+    itself = Path(app.outdir, page_of(path))
+    itself.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(app.srcdir, path), itself)
+    link = f'<p><a href="{quote(path.name)}" download>Download</a></p>'
+    return page_of(path), _context(path, link + shown), "page.html"
 
 
 def _context(path: PurePosixPath, body: str) -> dict[str, Any]:

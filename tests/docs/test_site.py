@@ -64,6 +64,19 @@ def test_no_link_between_files_of_the_repository_is_dead() -> None:
     assert wrong_in_markdown(files, ROOT) == []
 
 
+def test_every_file_of_an_example_can_be_reached_from_its_page(site: Path) -> None:
+    # Who has only the site needs the scripts as well.
+    for page in sorted(ROOT.glob("examples/*/README.md")):
+        built = (site / "examples" / page.parent.name / "README.html").read_text()
+        files = {path.name for path in page.parent.iterdir() if path.is_file()} - {"README.md"}
+        assert files, page
+        for name in files:
+            assert f"]({name})" in page.read_text(), page
+            itself = site / "source" / "examples" / page.parent.name / name
+            assert itself.read_bytes() == (page.parent / name).read_bytes()
+            assert f"{name}.html" in built
+
+
 def test_the_first_page_leads_to_every_part(site: Path) -> None:
     # Pages that nothing leads to are warnings of Sphinx's.
     home = (site / "docs" / "index.html").read_text()

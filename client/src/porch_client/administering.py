@@ -23,12 +23,15 @@ class Administering(Looking):
     """What takes an admin token."""
 
     def register_pipeline(self, name: str, *, uri: str, version: str) -> Pipeline:
-        """Add a pipeline (admin). The same again is no error."""
+        """Add a pipeline (admin). The same again is no error.
+
+        Raises Conflict (``pipeline_exists``) where the name stands for another.
+        """
         body = {"pipeline": name, "uri": uri, "version": version}
         return self._pipelines("register_pipeline", body)[0]
 
     def add_version(self, name: str, version: str) -> Pipeline:
-        """Add a version to a pipeline (admin)."""
+        """Add a version to a pipeline (admin). The same again is no error."""
         return self._pipelines("add_version", {"pipeline": name, "version": version})[0]
 
     def set_policy(
@@ -41,7 +44,7 @@ class Administering(Looking):
         identity: str | Unchanged = UNCHANGED,
         keep: Mapping[str, int | None] | Unchanged = UNCHANGED,
     ) -> Pipeline:
-        """Set policies of a pipeline (admin); None for none.
+        """Set policies of a pipeline (admin); None for none. Those left out stay as they are.
 
         ``lease`` and ``retry`` (the wait before the second attempt, doubled with each) in seconds.
         ``keep``: by status, the seconds for which inputs and histories of tasks that ended so are
@@ -93,7 +96,7 @@ class Administering(Looking):
         return self._tokens("tokens", {"pipeline": pipeline})
 
     def revoke_token(self, token_id: int) -> Token:
-        """Make a token worthless from now on (admin)."""
+        """Make a token worthless from now on (admin). Raises NotFound."""
         return self._tokens("revoke_token", {"token_id": token_id})[0]
 
     def admin_events(self) -> Iterator[AdminEvent]:

@@ -16,7 +16,11 @@ Held = tuple[str, int | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A task in our hands, in one attempt. Reports carry the attempt, so a late one is refused."""
+    """A task in our hands, in one attempt. Reports carry the attempt, so a late one is refused.
+
+    Every method raises StaleAttempt where the attempt is over, another Conflict where the task was
+    cancelled, and what the methods of `Porch` raise.
+    """
 
     task: Task
     _porch: Porch = field(repr=False, compare=False)

@@ -40,11 +40,11 @@ Folder = str | os.PathLike[str]
 class Porch(Administering):
     """One connection to porch. It belongs to one thread; a process may have several.
 
-    Every method raises errors.Refused when a rule says no, and errors.Unreachable when no answer
-    came within ``timeout`` seconds; the request may then still be carried out, and repeating it is
-    safe. With the same ``request_id`` (a UUID of your own), where a method takes one, the repeat is
-    answered as the first would have been. ``pipeline`` may be left out where the token is of one
-    pipeline, and ``version`` where the pipeline has just one.
+    Every method raises ``errors.Refused`` when a rule says no, and ``errors.Unreachable`` when no
+    answer came within ``timeout`` seconds; the request may then still be carried out, and repeating
+    it is safe. With the same ``request_id`` (a UUID of your own), where a method takes one, the
+    repeat is answered as the first would have been. ``pipeline`` may be left out where the token is
+    of one pipeline, and ``version`` where the pipeline has just one.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Porch(Administering):
 
     @classmethod
     def from_environment(cls) -> Porch:
-        """As PORCH_BROKER_URL, PORCH_RESULT_URL, PORCH_TOKEN and PORCH_TIMEOUT say."""
+        """One as PORCH_BROKER_URL, PORCH_RESULT_URL, PORCH_TOKEN and PORCH_TIMEOUT say.
+
+        Raises Misconfigured: one is missing, misspelt or wrong, or a file that holds one is.
+        """
         settings = Settings.from_environment()
         if settings.broker_url is None:
             raise Misconfigured(
@@ -148,7 +151,10 @@ class Porch(Administering):
         priority: int = 0,
         spool: Folder | None = None,
     ) -> Registered | Spooled:
-        """Register one definition; raises the refusal. Spooled only where a spool is given."""
+        """Register one definition; how it stands. Spooled only where a spool is given.
+
+        Raises BadInput for a definition that porch cannot hold, and what `submit` raises.
+        """
         (answer,) = self.submit(
             [task_input], pipeline=pipeline, version=version, priority=priority, spool=spool
         )
@@ -233,6 +239,7 @@ class Porch(Administering):
     ) -> list[Reported | NotReported] | list[Spooled]:
         """Report RUNNING, DONE or FAILED of any number of tasks; what became of each, in order.
 
+        A report that is refused is told as NotReported, and keeps no other from being recorded.
         ``spool``: as for ``submit``, a folder; the reports are on disk there before they are sent,
         and Spooled if nobody has answered. Needs ``pipeline``, and the attempt of each change.
         """
@@ -270,7 +277,10 @@ class Porch(Administering):
     def heartbeat(
         self, tasks: Iterable[Held], *, pipeline: str | None = None
     ) -> list[Reported | NotReported]:
-        """Say that their holder is alive: extends the leases."""
+        """Say that their holder is alive: extends the leases; what became of each, in order.
+
+        What is not held in that attempt any more is told as NotReported: stop working on it.
+        """
         named = [_held(held) for held in tasks]
         body = {"pipeline": pipeline, "tasks": named}
         answer = self._ask("heartbeat", "porch.update", body, about=f"n={len(named)}")
@@ -285,7 +295,7 @@ class Porch(Administering):
         message: str | None = None,
         request_id: str | None = None,
     ) -> list[Reported | NotReported]:
-        """Give tasks back; they are PENDING again.
+        """Give tasks back, so that they are PENDING again; what became of each, in order.
 
         ``claim``: the request_id of a claim, of which everything that has not been started is given
         back; a claim that is still under way will be handed nothing.
@@ -307,7 +317,8 @@ class Porch(Administering):
     ) -> Sequence[Reported | NotReported]:
         """Make finished work PENDING again, where it is still in the status and attempt you saw.
 
-        ``force`` and a ``reason`` are needed for what is DONE.
+        ``force`` and a ``reason`` are needed for what is DONE. What has changed since is told as
+        NotReported (Conflict, code ``status_changed``).
         """
         more = {"pipeline": pipeline, "reason": reason, "force": force}
         return self._decide("rerun", decisions, more, request_id)
@@ -320,7 +331,10 @@ class Porch(Administering):
         reason: str | None = None,
         request_id: str | None = None,
     ) -> Sequence[Reported | NotReported]:
-        """Cancel work that is not finished, where it is still in the status and attempt you saw."""
+        """Cancel work that is not finished, where it is still in the status and attempt you saw.
+
+        What has changed since is told as NotReported (Conflict, code ``status_changed``).
+        """
         more = {"pipeline": pipeline, "reason": reason}
         return self._decide("cancel", decisions, more, request_id)
 

@@ -23,7 +23,10 @@ class Looking(Asking):
     def show(
         self, task: str, *, version: str | None = None, pipeline: str | None = None
     ) -> tuple[Task, list[Event]]:
-        """One task with its events, oldest first. ``task`` may be a prefix."""
+        """One task with its events, oldest first. ``task`` may be a prefix.
+
+        Raises NotFound where no task has that key, or several begin so.
+        """
         body = {"pipeline": pipeline, "version": version, "task": task}
         answer = self._ask("show", "porch.query", body)
         return Task.from_wire(answer["task"]), [Event.from_wire(e) for e in answer["events"]]
@@ -151,7 +154,7 @@ class Looking(Asking):
         return self._pipelines("pipelines", {})
 
     def pipeline(self, name: str) -> Pipeline:
-        """One pipeline, with its tasks counted."""
+        """One pipeline, with its tasks counted. Raises NotFound."""
         return self._pipelines("pipelines", {"pipeline": name})[0]
 
     def _pipelines(self, verb: str, body: Mapping[str, Any]) -> Sequence[Pipeline]:

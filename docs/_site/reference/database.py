@@ -19,8 +19,9 @@ _COLUMNS = {"Column", "_now"}
 
 
 def markdown() -> str:
-    """A section for each table, by name."""
-    return "\n".join(_section(of, _comments()) for of in metadata.sorted_tables)
+    """A section for each table, in the order in which they are defined."""
+    comments = _comments()
+    return "\n".join(_section(of, comments) for of in metadata.tables.values())
 
 
 def _section(of: Table, comments: dict[str, str]) -> str:
@@ -35,6 +36,7 @@ def _section(of: Table, comments: dict[str, str]) -> str:
     )
     parts = [
         f"## {of.name}\n",
+        f"{prose(comments[of.name])}\n",
         table(("column", "is", "what it is"), columns),
         table(("constraint", "holds"), sorted(_constraints(of))),
     ]
@@ -65,13 +67,14 @@ def _constraints(of: Table) -> Iterator[tuple[str, str]]:
 
 
 def _comments() -> dict[str, str]:
-    """By table and column, the comment above it in the schema's code."""
+    """By table, and by table and column, the comment above it in the schema's code."""
     text = (ROOT / "db" / "schema.py").read_text(encoding="utf-8")
     lines = text.splitlines()
     found = {}
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Table":
             name = ast.literal_eval(node.args[0])
+            found[name] = " ".join(reversed(list(_above(lines, node.lineno - 1))))
             for made in node.args[2:]:
                 if isinstance(made, ast.Call) and getattr(made.func, "id", "") in _COLUMNS:
                     said = " ".join(reversed(list(_above(lines, made.lineno - 1))))

@@ -9,7 +9,7 @@ from _site.reference.writing import code, prose, table
 from config.settings import IN_FILES, Settings
 from porch_client.settings import MEANINGS, SECRETS, SET_FOR_SCRIPTS, TIMEOUT
 
-_HEAD = ("name", "takes", "default", "meaning")
+_HEAD = ("name", "meaning", "default", "takes")
 _IN_A_FILE = "A file that holds the value of {}, instead."
 
 
@@ -35,9 +35,9 @@ def server() -> Iterator[tuple[str, ...]]:
     for field, info in Settings.model_fields.items():
         name = f"PORCH_{field.upper()}"
         default = "" if info.default_factory else _told(info.default)
-        yield code(name), _takes(schema[field]), default, prose(info.description or "")
+        yield code(name), prose(info.description or ""), default, _takes(schema[field])
         if field in files:
-            yield code(files[field]), "path", "", _IN_A_FILE.format(code(name))
+            yield code(files[field]), _IN_A_FILE.format(code(name)), "", "path"
 
 
 def client() -> Iterator[tuple[str, ...]]:
@@ -45,9 +45,9 @@ def client() -> Iterator[tuple[str, ...]]:
     for name, meaning in MEANINGS.items():
         number = name == "PORCH_TIMEOUT"
         takes, default = ("number above 0", code(f"{TIMEOUT:g}")) if number else ("text", "")
-        yield code(name), takes, default, prose(meaning)
+        yield code(name), prose(meaning), default, takes
         if name in SECRETS:
-            yield code(f"{name}_FILE"), "path", "", _IN_A_FILE.format(code(name))
+            yield code(f"{name}_FILE"), _IN_A_FILE.format(code(name)), "", "path"
 
 
 def for_scripts() -> Iterator[tuple[str, str]]:
