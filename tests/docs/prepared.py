@@ -55,6 +55,11 @@ def _wrapper(house: House, page: Prepared, stack: ExitStack, name: str = PIPELIN
     return user
 
 
+def _somebody(house: House, page: Prepared, stack: ExitStack) -> None:
+    """Somebody with a token, who wants to see how it looks."""
+    _wrapper(house, page, stack)
+
+
 def _security(house: House, page: Prepared, stack: ExitStack) -> None:
     needs("psql", package="postgresql-client")
     url = house.ready["database_url"]
@@ -194,6 +199,8 @@ def _let_days_pass(house: House, name: str, days: int) -> None:
 
 
 _FOR: Mapping[str, Prepare] = {
+    "docs/index.md": _somebody,
+    "docs/reference/python.md": _somebody,
     "docs/security.md": _security,
     "docs/logs.md": _logs,
     "docs/retention.md": _retention,
