@@ -26,7 +26,16 @@ def made(name: str) -> str:
     return text
 
 
+def readable(
+    app: Sphinx, what: str, name: str, of: object, options: object, given: str | None, back: str
+) -> tuple[str | None, str]:
+    """Signatures with a default that is made anew each time, so that Sphinx can read them."""
+    del app, what, name, of, options
+    return (given.replace("<factory>", "...") if given else given), back
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("source-read", write)
+    app.connect("autodoc-process-signature", readable)
     return {"parallel_read_safe": True}

@@ -48,8 +48,6 @@ def kinds() -> list[str]:
 
 
 def _documented(name: str, module: str, *options: str, directive: str = "autoclass") -> str:
-    more = "".join(f"   {option}\n" for option in options)
-    return fenced(
-        f".. {directive}:: {module}.{name}\n   :members:\n   :exclude-members: from_wire\n{more}",
-        "{eval-rst}",
-    )
+    lines = (":members:", ":exclude-members: from_wire, as_wire", *options)
+    told = "".join(f"   {line}\n" for line in lines)
+    return fenced(f".. {directive}:: {module}.{name}\n{told}", "{eval-rst}")

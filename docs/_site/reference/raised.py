@@ -66,4 +66,4 @@ def _stand_in(value: ast.expr) -> str:
         node = node.value
     if isinstance(node, ast.Call):
         node = node.args[0] if node.args else node.func
-    return str(getattr(node, "attr", getattr(node, "id", "it"))).strip("_").upper()
+    return str(getattr(node, "attr", getattr(node, "id", "..."))).strip("_").upper()
