@@ -16,14 +16,11 @@ from config.flood import Known
 from coordinator.errors import LedgerAway, PorchError
 from coordinator.health import Check, Finding, Level
 from db import vitals
-from db.engine import make_engine
 from db.shape import shape
 from db.translate import translated
 
 #: Seconds for each of the questions. To connect may take three of them.
 _PATIENCE = 5.0
-#: Seconds for whoever has other things to do than to wait.
-_MOMENT = 2.0
 #: Bytes that are left on its disk: too few to go on, and part of it that is soon used up.
 _FULL = 16 << 20
 _NEARLY = 0.05
@@ -61,18 +58,6 @@ def examine_database(engine: Engine, *, whole: bool, data: Path | None = None) -
     seen.migrated = "migrations" not in wrong
     seen.usable = seen.migrated and "disk" not in wrong
     return seen
-
-
-def answers(database_url: str) -> bool:
-    """Whether PostgreSQL answers at all, within some seconds."""
-    engine = make_engine(database_url)
-    try:
-        within(_MOMENT, lambda: _clock(engine))
-    except (LedgerAway, TimeoutError):
-        return False
-    finally:
-        engine.dispose()
-    return True
 
 
 def examine_pipelines(engine: Engine) -> Check:

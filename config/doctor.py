@@ -15,7 +15,7 @@ from config.broker_health import Brokered, examine_broker, unusable
 from config.clocks import Reading, compared
 from config.database_health import Seen, examine_database, examine_pipelines, whose_token
 from config.feed_health import examine_feed
-from config.wiring import QUEUES
+from config.queues import QUEUES
 from coordinator.health import Check, Finding, Health, Level
 from db.audit import audit
 from db.engine import make_engine

@@ -26,8 +26,8 @@ from kombu.exceptions import OperationalError
 from config.flower_home import USER, FlowerHome
 from config.logs import configure_logging
 from config.ports import check_address, free_port
+from config.queues import QUEUES
 from config.settings import Settings
-from config.wiring import QUEUES
 
 logger = logging.getLogger("porch")
 

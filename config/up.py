@@ -30,6 +30,7 @@ from config.flower_home import USER, FlowerHome, is_installed
 from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
+from config.queues import QUEUES
 from config.relay.webhooks import read_webhooks
 from config.server_home import server_home
 from config.settings import IN_FILES, Settings
@@ -38,7 +39,6 @@ from config.state import State
 from config.supervision import keep_running
 from config.system_user import server_user
 from config.wiring import (
-    QUEUES,
     beat_argv,
     flower_argv,
     gateway_argv,

@@ -69,14 +69,10 @@ def issue_admin_token(database_url: str, description: str) -> str:
     return secret
 
 
-#: What coordinator workers take their requests from.
-QUEUES = ("porch.submit", "porch.claim", "porch.update", "porch.query", "porch.sweep")
-
 # Processes of their own, started by module name: ``config`` lies below ``tasks`` and does not
 # import it. ``-P`` keeps the working directory, which may have a ``tasks.py`` of its own, out of
 # the import path.
-# --quiet: without a banner, which is no line of a log.
-_TASKS = (sys.executable, "-P", "-m", "tasks", "--quiet")
+_TASKS = (sys.executable, "-P", "-m", "tasks")
 
 
 def worker_argv(queues: str, concurrency: int, name: str) -> list[str]:

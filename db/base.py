@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.sql import Executable
 
 from db.engine import BOUNDED
 from db.translate import translated
+
+
+def answers(engine: Engine) -> None:
+    """Ask PostgreSQL for nothing. Raises LedgerAway."""
+    with translated(), engine.connect() as connection:
+        connection.execute(select(1))
 
 
 class PostgresBase:

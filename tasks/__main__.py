@@ -1,19 +1,22 @@
-"""``python -P -m tasks worker ...``: Celery's own command with porch's application.
+"""``python -P -m tasks worker ...``, and ``beat``: Celery's own commands with porch's application.
 
 Not ``celery -A tasks.app``: that looks for the module in the working directory first, where a
-wrapper may have a ``tasks.py`` of its own.
+wrapper may have a ``tasks.py`` of its own, and loads all its commands, and Flower, for one of them.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 # SIGTERM as Celery's SIGQUIT: a worker ends within the soft shutdown's 10 s and puts unfinished
 # messages back. Billiard reads it when it is imported.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
+from celery.bin.base import CLIContext
+
 import tasks.beginning
 import tasks.control
 import tasks.overview
@@ -26,6 +29,9 @@ from tasks.app import app
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
-    part = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    part, *options = sys.argv[1:]
     metrics.begin(part)
-    app.start(sys.argv[1:])
+    command = import_module(f"celery.bin.{part}")
+    # Quiet: without a banner, which is no line of a log.
+    context = CLIContext(app=app, no_color=True, workdir=None, quiet=True)
+    getattr(command, part).main(options, prog_name=part, obj=context, standalone_mode=False)

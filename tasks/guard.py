@@ -14,7 +14,8 @@ from uuid import UUID
 
 from celery.worker import consumer
 
-from config.wiring import QUEUES, counting
+from config.queues import QUEUES
+from config.wiring import counting
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.operations import Operation
 from coordinator.tracing import well_formed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from config.metrics import sharing
 from config.metrics.broker_gauges import BrokerGauges
 from config.metrics.exposing import Exposition, serve_beside
+from config.queues import QUEUES
 from config.settings import Settings
-from config.wiring import QUEUES, counting
+from config.wiring import counting
 
 
 def begin(part: str) -> None:

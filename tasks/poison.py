@@ -19,9 +19,11 @@ from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker import request, state
 
-from config.database_health import answers
+from config.bounded import within
 from config.settings import Settings
-from coordinator.errors import InternalError
+from coordinator.errors import InternalError, LedgerAway
+from db.base import answers
+from db.engine import make_engine
 from tasks.together import TOGETHER
 from tasks.wire import refusal
 
@@ -29,6 +31,8 @@ logger = logging.getLogger("porch")
 
 #: Children that one request may kill in one worker. The next one's death is not waited for.
 MOST_DEATHS = 5
+#: Seconds.
+_MOMENT = 2.0
 #: Requests that are remembered, the latest.
 _MOST_KEPT = 100
 
@@ -100,7 +104,15 @@ class Task(celery.Task):
 
 
 def _postgresql_answers() -> bool:
-    return answers(Settings.from_environment().required("database_url"))
+    """Whether it answers anybody, in a moment. This is the main process, which others wait for."""
+    engine = make_engine(Settings.from_environment().required("database_url"))
+    try:
+        within(_MOMENT, lambda: answers(engine))
+    except (LedgerAway, TimeoutError):
+        return False
+    finally:
+        engine.dispose()
+    return True
 
 
 def _died(one: Request) -> Deadly:

@@ -13,7 +13,7 @@ from redis import Redis
 from config import broker_health
 from config.broker_health import examine_broker
 from config.embedded import EmbeddedUrls
-from config.wiring import QUEUES
+from config.queues import QUEUES
 from porch_client.channel import Channel
 from tests.acceptance.test_server_commands import urls
 from tests.house import House, User, run

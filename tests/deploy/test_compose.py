@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from config.queues import QUEUES
 from config.settings import refuse_unknown
-from config.wiring import QUEUES
 from tests.deploy.engine import ROOT, configuration, project
 
 ONCE = {"users", "migrate", "doctor", "client"}

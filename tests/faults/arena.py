@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import make_url
 
-from config.wiring import QUEUES
+from config.queues import QUEUES
 from tests.faults.proxy import Proxy
 from tests.faults.schedule import LEASE
 from tests.house import House

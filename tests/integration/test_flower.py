@@ -18,8 +18,8 @@ from redis import Redis
 
 from config.embedded import embedded_servers
 from config.ports import free_port
+from config.queues import QUEUES
 from config.server_home import remove_state_dir
-from config.wiring import QUEUES
 from tests.envelopes import envelope, text
 from tests.flower_pages import OPEN, Pages, flower, routes
 from tests.house import House, User, run, start, wait_until

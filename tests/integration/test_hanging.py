@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from celery import Celery
 from sqlalchemy import text
@@ -44,7 +45,9 @@ def worker(servers: EmbeddedUrls, database_url: str, folder: Path) -> Iterator[P
         wait_until((folder / "ready").exists)
         yield folder / "log"
     finally:
-        process.terminate()
+        # It would wait for what hangs.
+        for one in [*psutil.Process(process.pid).children(), process]:
+            one.kill()
         process.wait(30)
 
 

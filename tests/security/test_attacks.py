@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
-from config.wiring import QUEUES
+from config.queues import QUEUES
 from tests.envelopes import envelope, text
 from tests.house import User, wait_until
 from tests.security.broker import USERS, GuardedBroker, GuardedHouse

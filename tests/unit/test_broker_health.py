@@ -11,7 +11,7 @@ import pytest
 from config.broker_health import queue_check
 from config.broker_queues import age_of
 from config.clocks import Reading
-from config.wiring import QUEUES
+from config.queues import QUEUES
 from config.worker_health import Worker, told_by, workers_check
 from coordinator.health import Check, Level
 from tests.envelopes import envelope
