@@ -22,9 +22,10 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 demo: install
 	$(BIN)/porch-server demo $(if $(INPUT),--input "$(INPUT)") $(if $(KEY),--key "$(KEY)")
 
-# Several at once, as much of a test's time is spent waiting for servers to start and stop.
+# Several at once, as much of a test's time is spent waiting for servers to start and stop; in the
+# order of tests/conftest.py.
 test: lint
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Strikes porch while it works; `make test` does it once, for a moment. To repeat what was found:
 # make faults SEEDS=1 SEED=1234
