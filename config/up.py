@@ -8,29 +8,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from kombu.utils.url import maybe_sanitize_url
-from sqlalchemy.engine import make_url
-
 from config.embedded import POSTGRES_STAGE, VALKEY_STAGE
 from config.embedded_postgres import postgres_url, start_postgres
 from config.embedded_valkey import start_valkey, valkey_url
-from config.flower_home import USER, FlowerHome, is_installed
+from config.flower_home import is_installed
 from config.ports import check_address, free_port
 from config.private_files import write_private
 from config.processes import Child, Family, Program
 from config.queues import QUEUES
+from config.reached import Urls, as_json, as_text, write_env_sh
 from config.relay.webhooks import read_webhooks
 from config.server_home import server_home
 from config.settings import IN_FILES, Settings
@@ -62,20 +57,6 @@ _CELERY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Urls:
-    """Where everything is reached, passwords included."""
-
-    database: str
-    broker: str
-    result: str
-    gateway: str = ""
-    #: Of each part that can be scraped.
-    metrics: Mapping[str, str] = field(default_factory=dict)
-    #: Empty where none is started.
-    flower: str = ""
-
-
 def up(settings: Settings, json_output: bool) -> None:
     """Run everything until SIGINT, SIGTERM or SIGHUP; returns when all of it is stopped.
 
@@ -99,15 +80,15 @@ def up(settings: Settings, json_output: bool) -> None:
             started = [_start_gateway(urls, settings, state, family)]
             if urls.flower:
                 started.append(_start_flower(urls, settings, state, family))
-            _write_env_sh(urls, settings, state)
+            write_env_sh(urls, settings, state)
             _start_celery(urls, state, family)
             _start_relay(urls, state, family)
             for child, health in started:
                 family.wait_until(child, partial(_answers, health), _READY_SECONDS)
             if json_output:
-                _print(_as_json(urls, state, family))
+                _print(as_json(urls, state, family))
             else:
-                _print(_as_text(urls, settings, state, new_token))
+                _print(as_text(urls, settings, state, new_token))
             keep_running(family, vital=("postgres", "valkey"), say=_say)
         except Stopped:
             _say("stopping")
@@ -150,27 +131,6 @@ def _ensure_admin_token(urls: Urls, state: State) -> str | None:
     token = issue_admin_token(urls.database, "first admin token, made by porch-server up")
     write_private(state.admin_token, token + "\n")
     return token
-
-
-def _write_env_sh(urls: Urls, settings: Settings, state: State) -> None:
-    values = {
-        "PORCH_STATE_DIR": str(state.path),
-        "PORCH_DATABASE_URL": urls.database,
-        "PORCH_BROKER_URL": urls.broker,
-        "PORCH_RESULT_URL": urls.result,
-        "PORCH_GATEWAY_URL": urls.gateway,
-        "PORCH_TOKEN": state.admin_token.read_text().strip(),
-    }
-    if urls.flower:
-        values["PORCH_FLOWER_URL"] = urls.flower
-        values["PORCH_FLOWER_PASSWORD"] = (
-            settings.flower_password or FlowerHome(state.path).password()
-        )
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
-    # Another terminal may not have them on its path, and what follows there is `porch ...`.
-    commands = shlex.quote(str(Path(sys.executable).parent))
-    lines.append(f'command -v porch >/dev/null || export PATH={commands}:"$PATH"\n')
-    write_private(state.env_sh, "".join(lines))
 
 
 def _start_celery(urls: Urls, state: State, family: Family) -> None:
@@ -320,47 +280,6 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def _as_json(urls: Urls, state: State, family: Family) -> str:
-    return json.dumps(
-        {
-            "database_url": urls.database,
-            "broker_url": urls.broker,
-            "result_url": urls.result,
-            "gateway_url": urls.gateway,
-            "flower_url": urls.flower or None,
-            "metrics_urls": urls.metrics,
-            "admin_token": state.admin_token.read_text().strip(),
-            "pids": {child.program.name: child.pid for child in family.children},
-        }
-    )
-
-
-def _as_text(urls: Urls, settings: Settings, state: State, new_token: str | None) -> str:
-    """For a terminal, whose contents end up in logs: no password, and the token only once."""
-    flower = []
-    if urls.flower:
-        kept = FlowerHome(state.path).password_file
-        where = "the one you set" if settings.flower_password else f"in {kept}"
-        flower = [f"  Flower     {urls.flower}/  (user {USER}, password {where})"]
-    lines = [
-        "porch is ready",
-        f"  database   {make_url(urls.database).render_as_string(hide_password=True)}",
-        f"  broker     {maybe_sanitize_url(urls.broker)}",
-        f"  web page   {urls.gateway}/",
-        *flower,
-        f"  metrics    {' '.join(urls.metrics.values())}",
-        f"  logs       {state.path}",
-    ]
-    if new_token:
-        lines.append(f"  admin token (shown this once, kept in {state.admin_token}): {new_token}")
-    lines += [
-        "",
-        f"In another terminal:  . {shlex.quote(str(state.env_sh))}",
-        "Ctrl-C stops everything.",
-    ]
-    return "\n".join(lines)
 
 
 def _print(text: str) -> None:
