@@ -102,8 +102,8 @@ _PRUNE = text(
         FOR NO KEY UPDATE OF t
     ), gone AS (
         DELETE FROM porch.event e
-        USING unnest(CAST(:event_ids AS bigint[])) AS g (event_id)
-        WHERE e.event_id = g.event_id AND e.task_id IN (SELECT task_id FROM locked)
+        WHERE e.event_id = ANY (CAST(:event_ids AS bigint[]))
+            AND e.task_id IN (SELECT task_id FROM locked)
         RETURNING e.task_id, e.event_id, e.refused
     ), pruned AS (
         UPDATE porch.task t

@@ -101,9 +101,11 @@ STANDING = Prepared(
 #: request_id, the others wait on its key, insert nothing, and so claim nothing (see
 #: CLAIMED_BEFORE). SKIP LOCKED lets claimers pass each other; the lock is taken in a CTE of its
 #: own, MATERIALIZED, because a planner that inlines it may run the LIMIT more than once and claim
-#: too much. What is locked is then dealt out, the first request first. FOR KEY SHARE on the
-#: pipeline is what the foreign key of the claim takes anyway, but at the end: taken first, a change
-#: of the identity policy, which locks the pipeline and then its tasks, cannot deadlock with us.
+#: too much. What is locked is then dealt out, the first request first, and looked up by an array:
+#: of a LIMIT that it does not know the planner expects a tenth of the queue, and would rather read
+#: all tasks than look up so many. FOR KEY SHARE on the pipeline is what the foreign key of the
+#: claim takes anyway, but at the end: taken first, a change of the identity policy, which locks the
+#: pipeline and then its tasks, cannot deadlock with us.
 CLAIM = Prepared(
     "porch_claim",
     """
@@ -143,7 +145,7 @@ CLAIM = Prepared(
             lease_until = now() + make_interval(secs => target.lease_seconds),
             job_id = dealt.job_id
         FROM dealt, target
-        WHERE t.task_id = dealt.task_id
+        WHERE t.task_id = dealt.task_id AND t.task_id = ANY (ARRAY(SELECT task_id FROM dealt))
         RETURNING t.task_id, t.version, t.task_input_id, t.task_input, t.status, t.attempt,
             t.priority, t.created_at, t.updated_at, t.lease_until, t.job_id, t.retry_at,
             target.lease_seconds, dealt.n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,6 +128,10 @@ def test_a_claim_of_any_size_reads_the_head_of_the_queue(porch: Coordinator) -> 
         plan = "\n".join(line for (line,) in rows)
     assert "Index Scan using task_claim_queue" in plan
     assert "Sort Key: task.priority" not in plan
+    # Nor is what was dealt out looked for among all tasks: each is looked up.
+    scans = re.findall(r"Scan (?:using \w+ )?on task\b.*\n +(.*)", plan)
+    assert len(scans) == 2
+    assert all(condition.startswith("Index Cond: ") for condition in scans), plan
 
 
 def test_a_pooler_may_hand_sessions_around(database_url: str, tmp_path: Path) -> None:
