@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -60,7 +61,16 @@ def scraped(house: House, user: User) -> dict[str, Scraped]:
             return {swept, timed} <= scrape(urls["worker.claim"]).names
 
         wait_until(finished, what="a sweep, and a report that is timed")
+    # `up` does not wait for it: no work needs it.
+    wait_until(lambda: answers(urls["relay"]), what="the relay tells of itself")
     return {name: scrape(url) for name, url in urls.items()}
+
+
+def answers(url: str) -> bool:
+    """Whether anybody listens there."""
+    with contextlib.suppress(httpx.ConnectError):
+        return httpx.get(url).status_code == 200
+    return False
 
 
 def test_each_part_tells_what_it_did(scraped: dict[str, Scraped], user: User) -> None:
