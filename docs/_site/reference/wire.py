@@ -15,8 +15,8 @@ from typing_extensions import is_typeddict
 from _site.reference.raised import ROOT
 from _site.reference.shapes import fields, kind
 from _site.reference.writing import code, fenced, prose, table
+from config.queues import QUEUES
 from config.settings import Settings
-from config.wiring import QUEUES
 from coordinator import arrivals, identity, overview_shapes, proofs, queries, sent, shapes, tokens
 from coordinator.messages import MOST_CHARACTERS as MOST_OF_A_MESSAGE
 from coordinator.status import Status
