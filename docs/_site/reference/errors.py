@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
-import config.cli  # noqa: F401 (all errors of the server are defined then)
-from _site.reference.raised import raised
+from _site.reference.raised import ROOT, raised
 from _site.reference.writing import code, prose, table
 from config.settings import Misconfigured as SettingsWrong
 from coordinator import errors as coordinators
@@ -90,8 +90,11 @@ def of_the_server() -> list[Code]:
     """The codes of whoever runs porch, with all that it says of each."""
     kinds = {
         kind.__name__: kind
-        for kind in _all(coordinators.PorchError)
-        if kind.__module__ != coordinators.__name__
+        for path in sorted((ROOT / "config").glob("*.py"))
+        if "(PorchError):" in path.read_text(encoding="utf-8")
+        for kind in vars(import_module(f"config.{path.stem}")).values()
+        if isinstance(kind, type) and issubclass(kind, coordinators.PorchError)
+        if kind.__module__ == f"config.{path.stem}"
     }
     found = {
         kind.code: Code(kind.code, prose(_meaning(kind)), "2" if kind is SettingsWrong else "1")
