@@ -44,7 +44,8 @@ _PRUNED = text(
     """
 )
 
-#: The events that fit, of the next few; and how far that has looked.
+#: The events that fit, of the next few; and how far that has looked. Their tasks are looked up by an
+#: array, or a planner that knows little of a young ledger would rather read all of its tasks.
 FEED = text(
     """
     WITH looked AS MATERIALIZED (
@@ -62,7 +63,7 @@ FEED = text(
             JOIN porch.task t USING (task_id)
             JOIN porch.pipeline p ON p.pipeline_id = t.pipeline_id
             LEFT JOIN porch.token k ON k.token_id = e.token_id
-        WHERE NOT e.refused
+        WHERE NOT e.refused AND t.task_id = ANY (ARRAY(SELECT task_id FROM looked))
             AND (CAST(:pipeline_id AS bigint) IS NULL OR t.pipeline_id = :pipeline_id)
             AND (CAST(:task_id AS bigint) IS NULL OR e.task_id = :task_id)
             AND (CAST(:statuses AS text[]) IS NULL OR e.to_status = ANY (:statuses))
