@@ -42,8 +42,10 @@ _CONNECT = {
 }
 
 
-def make_engine(database_url: str, pool_size: int = 1) -> Engine:
+def make_engine(database_url: str, pool_size: int = 1, *, limited: bool = True) -> Engine:
     """An engine for this process and, after a fork, for its children, each with its own pool.
+
+    ``limited=False``: statements may take, and wait, as long as they do; for migrations.
 
     There is no ping before use: a connection that a server restart broke fails its first
     statement, the pool forgets all such connections at once, and the caller's retry connects anew.
@@ -59,7 +61,7 @@ def make_engine(database_url: str, pool_size: int = 1) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        connection.info[_BEGUN] = True
+        connection.info[_BEGUN] = limited
 
     @event.listens_for(engine, "before_cursor_execute", retval=True)
     def bound_statements(

@@ -1,15 +1,19 @@
-"""Alembic's entry: runs the migrations on the connection, and in the transaction, of its caller."""
+"""Alembic's entry: runs each migration in a transaction, on the connection of its caller."""
 
 from alembic import context
 
 from db.schema import SCHEMA, metadata
 
+connection = context.config.attributes["connection"]
+connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+connection.commit()
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=metadata,
     include_schemas=True,
     version_table="migration",
     version_table_schema=SCHEMA,
+    transaction_per_migration=True,
 )
-context.get_bind().exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-context.run_migrations()
+with context.begin_transaction():
+    context.run_migrations()

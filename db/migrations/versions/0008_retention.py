@@ -1,4 +1,8 @@
-"""How long inputs and histories of finished tasks are kept, and what has been pruned."""
+"""How long inputs and histories of finished tasks are kept, and what has been pruned.
+
+The tables that grow are changed by 0010 to 0012: each such table in a transaction of its own, and
+what takes long without a lock that anybody waits for.
+"""
 
 from alembic import op
 
@@ -8,6 +12,8 @@ branch_labels = None
 depends_on = None
 
 _STATEMENTS = [
+    # Who claims waits behind this one; where it gets no lock, it is tried again.
+    "SET LOCAL lock_timeout = '2s'",
     # A day at least: messages that come again look for the events of what they did.
     """
     ALTER TABLE porch.pipeline
@@ -17,22 +23,6 @@ _STATEMENTS = [
             CONSTRAINT pipeline_keep_failed_check CHECK (keep_failed_seconds >= 86400),
         ADD COLUMN keep_cancelled_seconds integer
             CONSTRAINT pipeline_keep_cancelled_check CHECK (keep_cancelled_seconds >= 86400)
-    """,
-    """
-    ALTER TABLE porch.task
-        ALTER COLUMN task_input DROP NOT NULL,
-        ADD COLUMN pruned_at timestamptz,
-        ADD COLUMN pruned_events integer,
-        ADD CONSTRAINT task_pruned_check
-            CHECK (pruned_at IS NULL OR status IN ('DONE', 'FAILED', 'CANCELLED')),
-        ADD CONSTRAINT task_pruned_input_check
-            CHECK ((task_input IS NULL) = (pruned_at IS NOT NULL)),
-        ADD CONSTRAINT task_pruned_events_check CHECK (pruned_events >= 0)
-    """,
-    # As task_finished and task_failed are: what is pruned is walked from the oldest on.
-    """
-    CREATE INDEX task_cancelled ON porch.task (pipeline_id, updated_at, task_id)
-        WHERE status = 'CANCELLED'
     """,
     """
     CREATE TABLE porch.pruning (
@@ -50,6 +40,6 @@ _STATEMENTS = [
 
 
 def upgrade() -> None:
-    """Add the columns, empty for what is there already, an index of few rows, and the table."""
+    """Add the columns, empty for what is there already, and the table."""
     for statement in _STATEMENTS:
         op.execute(statement)
