@@ -53,8 +53,9 @@ _POLICIES = text(
 )
 
 #: The oldest first, by the index of that status, and not again through what has been pruned before.
-#: What is due to be tried again has not ended. The lines are made here, so that an input is written
-#: out as it is kept. Looked up one by one, as ``db.glances`` does and for the same reasons.
+#: What is due to be tried again has not ended, and what was given back is kept once more. The lines
+#: are made here, so that an input is written out as it is kept. Looked up one by one, as
+#: ``db.glances`` does and for the same reasons.
 _DUE = """
     WITH due AS MATERIALIZED (
         SELECT t.* FROM porch.task t
@@ -62,6 +63,7 @@ _DUE = """
                 > (:pipeline_id, CAST(:at AS timestamptz), :after)
             AND (t.pipeline_id, t.updated_at) < (:pipeline_id, CAST(:before AS timestamptz))
             AND t.status = '{status}' AND t.pruned_at IS NULL AND t.retry_at IS NULL
+            AND (t.restored_at IS NULL OR t.restored_at < CAST(:before AS timestamptz))
         ORDER BY t.pipeline_id, t.updated_at, t.task_id
         LIMIT :most
     )
@@ -87,9 +89,10 @@ _DUE = """
     ORDER BY d.updated_at, d.task_id
     """
 
-#: Only what is still as it was read: anything that is changed has another ``updated_at``. Rows are
-#: locked in order, as everywhere. What is gone is counted with the task and with the pipeline, so
-#: that a history that was pruned can be told from one that was lost.
+#: Only what is still as it was read: anything that is changed has another ``updated_at``, and what
+#: was given back a ``restored_at``. Rows are locked in order, as everywhere. What is gone is
+#: counted with the task and with the pipeline, so that a history that was pruned can be told from
+#: one that was lost.
 _PRUNE = text(
     """
     WITH wanted AS MATERIALIZED (
@@ -98,6 +101,7 @@ _PRUNE = text(
     ), locked AS MATERIALIZED (
         SELECT t.task_id FROM porch.task t JOIN wanted w USING (task_id)
         WHERE t.updated_at = w.updated_at AND t.status = :status AND t.pruned_at IS NULL
+            AND (t.restored_at IS NULL OR t.restored_at < CAST(:before AS timestamptz))
         ORDER BY t.task_id
         FOR NO KEY UPDATE OF t
     ), gone AS (
@@ -149,7 +153,8 @@ PRUNE_CLAIMS = text(
     """
 )
 
-#: The key is what proves that it is this task's input.
+#: The key is what proves that it is this task's input. When it ended has not changed: whoever looks
+#: at what failed lately is not to be told of it.
 _RESTORE = text(
     """
     WITH given AS MATERIALIZED (
@@ -165,7 +170,7 @@ _RESTORE = text(
         FOR NO KEY UPDATE OF t
     ), restored AS (
         UPDATE porch.task t
-        SET task_input = l.task_input, pruned_at = NULL, updated_at = now()
+        SET task_input = l.task_input, pruned_at = NULL, restored_at = now()
         FROM locked l WHERE t.task_id = l.task_id
         RETURNING t.task_id
     )
@@ -221,6 +226,7 @@ class Archive(PostgresBase):
         values = {
             "pipeline_id": kept.pipeline_id,
             "status": kept.status.value,
+            "before": kept.before,
             "task_ids": [one.task_id for one in some],
             "times": [one.updated_at for one in some],
             "event_ids": [event_id for one in some for event_id in one.gone],
@@ -242,8 +248,8 @@ class Archive(PostgresBase):
     def restore(self, some: Sequence[tuple[str, str, bytes, str]]) -> int:
         """Give inputs back to tasks that have been pruned; how many that were.
 
-        Of each the pipeline, version, key and input, as JSON text that has this key. They are due
-        to be pruned again when they have been kept once more for as long.
+        Of each the pipeline, version, key and input, as JSON text that has this key. They are
+        due again when they have been kept once more for as long: to a look from the start.
         """
         pipelines, versions, keys, inputs = (list(part) for part in zip(*some, strict=True))
         values = {"pipelines": pipelines, "versions": versions, "keys": keys, "inputs": inputs}

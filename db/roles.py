@@ -64,7 +64,7 @@ GRANT USAGE ON SCHEMA porch TO porch_archiver;
 GRANT SELECT ON porch.pipeline, porch.task, porch.claim, porch.event, porch.pruning,
     porch.migration TO porch_archiver;
 GRANT SELECT (token_id, description) ON porch.token TO porch_archiver;
-GRANT UPDATE (task_input, updated_at, pruned_at, pruned_events) ON porch.task TO porch_archiver;
+GRANT UPDATE (task_input, pruned_at, restored_at, pruned_events) ON porch.task TO porch_archiver;
 GRANT DELETE ON porch.event, porch.claim TO porch_archiver;
 GRANT INSERT, UPDATE ON porch.pruning TO porch_archiver;
 """

@@ -168,6 +168,8 @@ task = Table(
     Column("job_id", Text),
     Column("retry_at", DateTime(timezone=True)),
     Column("pruned_at", DateTime(timezone=True)),
+    # When its input was last given back, which is no change of its status.
+    Column("restored_at", DateTime(timezone=True)),
     # How many events were pruned, in all; None: its history is whole.
     Column("pruned_events", Integer),
     PrimaryKeyConstraint("task_id", name="task_pkey"),

@@ -87,7 +87,8 @@ def let_time_pass(porch: Coordinator, seconds: float) -> None:
             text(
                 "UPDATE porch.task SET updated_at = updated_at - make_interval(secs => :s),"
                 " lease_until = lease_until - make_interval(secs => :s),"
-                " retry_at = retry_at - make_interval(secs => :s)"
+                " retry_at = retry_at - make_interval(secs => :s),"
+                " restored_at = restored_at - make_interval(secs => :s)"
             ),
             {"s": seconds},
         )

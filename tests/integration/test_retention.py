@@ -248,7 +248,19 @@ class TestRestoring:
         assert restore(past.url, files) == (3, 3)
         assert restore(past.url, files) == (0, 3)
         assert past.kept() == set(past.ended)
-        assert {one.tasks for one in past.archive()} == {0}  # kept as long as before
+        for from_the_start in (False, True):  # kept as long as before
+            assert {one.tasks for one in past.archive(from_the_start=from_the_start)} == {0}
+        let_time_pass(past.porch, 100 * DAY)
+        assert {one.tasks for one in past.archive(from_the_start=True)} == {1}
+        assert past.kept() == set()
+        assert healthy(past.url)
+
+    def test_leaves_when_it_ended_as_it_was(self, past: Past) -> None:
+        before = {status: past.show(status)[0].updated_at for status in past.ended}
+        past.archive()
+        restore(past.url, sorted(past.folder.iterdir()))
+        assert {status: past.show(status)[0].updated_at for status in past.ended} == before
+        assert healthy(past.url)
 
     def test_takes_what_a_wrapper_submits(self, past: Past, tmp_path: Path) -> None:
         past.archive()

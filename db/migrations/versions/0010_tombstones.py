@@ -1,4 +1,4 @@
-"""Tasks may lose their input and their history."""
+"""Tasks may lose their input and their history, and be given their input back."""
 
 from alembic import op
 
@@ -15,6 +15,7 @@ _STATEMENTS = [
     ALTER TABLE porch.task
         ALTER COLUMN task_input DROP NOT NULL,
         ADD COLUMN pruned_at timestamptz,
+        ADD COLUMN restored_at timestamptz,
         ADD COLUMN pruned_events integer,
         ADD CONSTRAINT task_pruned_check
             CHECK (pruned_at IS NULL OR status IN ('DONE', 'FAILED', 'CANCELLED')) NOT VALID,
