@@ -9,12 +9,13 @@ had passed on by then is passed on again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from coordinator.feed import LOOKED_AT
 from coordinator.messages import StatusMessage, Wanted
@@ -26,6 +27,8 @@ logger = logging.getLogger("porch")
 
 #: Seconds, when an outlet begins, for whoever is just committing.
 _PATIENCE = 5.0
+#: Seconds between looks at whether an outlet has lost what it was told, while nothing happens.
+_COMPARED = 5.0
 
 BEGIN = text(
     """
@@ -37,7 +40,7 @@ BEGIN = text(
 #: Whether there is anything to do, without a lock: mostly there is not.
 WAITS = text(
     """
-    SELECT event_id < (SELECT max(event_id) FROM porch.event)
+    SELECT event_id, event_id < (SELECT max(event_id) FROM porch.event) AS waits
     FROM porch.feed_position WHERE name = :name
     """
 )
@@ -142,7 +145,12 @@ class NotTaken(Exception):
 
 
 class Outlets(PostgresBase):
-    """The positions of the outlets, in PostgreSQL. Safe to use from several threads."""
+    """The positions of the outlets, in PostgreSQL. Safe to use from several threads, each with
+    outlets of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._compare_at: dict[str, float] = {}
 
     def begin(self, name: str) -> None:
         """Let an outlet that is new begin with what happens from now on."""
@@ -158,26 +166,41 @@ class Outlets(PostgresBase):
         """
         name = {"name": outlet.name}
         with self._transaction(bounded=False) as connection:
-            if not connection.execute(WAITS, name).scalar():
+            place = connection.execute(WAITS, name).one_or_none()
+            if place is None or not (place.waits or self._has_lost(outlet, place.event_id)):
                 return False
             upto = settling.look(connection)
         with self._transaction(bounded=False) as connection:
             position = connection.execute(LEAD, name).scalar()
-            if position is None or position >= upto:
+            if position is None:
                 return False
             after = outlet.begin(position)
+            if after >= upto:
+                return False
             wanted = _wanted(connection, outlet)
             page = read_page(connection, wanted, after, upto, LOOKED_AT, outlet.most)
-            place, more = page.next, page.more
+            come_to, more = page.next, page.more
             if after and after < page.pruned:
                 _tell_gap(outlet.name, after, page.pruned)
             if page.messages:
                 last = outlet.tell(page.messages)
                 if last != page.messages[-1].event_id:
-                    place, more = last, True
+                    come_to, more = last, True
             told = bool(page.messages) or page.more
-            connection.execute(MOVE, {**name, "event_id": place, "told": told})
+            connection.execute(MOVE, {**name, "event_id": come_to, "told": told})
         return more
+
+    def _has_lost(self, outlet: Outlet, position: int) -> bool:
+        """Whether it is to be told again what it had been told; not asked each time.
+
+        Without that, what it has lost would come with the next change, which may be tomorrow's.
+        """
+        now = time.monotonic()
+        if now < self._compare_at.get(outlet.name, 0.0):
+            return False
+        lost = outlet.begin(position) < position
+        self._compare_at[outlet.name] = now + _COMPARED
+        return lost
 
     def failed(self, name: str, said: str) -> None:
         """Note that nobody takes what an outlet tells, and why."""

@@ -154,6 +154,32 @@ class TestStreams:
         pass_all(outlets, streams)
         assert entries(redis) == all_events(porch, member[1])
 
+    def test_have_it_again_though_nothing_happens(
+        self,
+        porch: Coordinator,
+        outlets: Outlets,
+        redis: Redis,
+        member: tuple[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("db.outlets._COMPARED", 0.2)
+        outlets.begin("streams")
+        streams = Streams(redis, 100)
+        submit(porch, member[1], definitions(2))
+        pass_all(outlets, streams)
+        (key,) = redis.keys("porch.feed.[0-9]*")
+        kept, position = redis.dump(key), redis.get("porch.feed.position")
+        submit(porch, member[1], definitions(2))
+        pass_all(outlets, streams)
+        redis.restore(key, 0, kept, replace=True)
+        redis.set("porch.feed.position", position)
+
+        def whole() -> bool:
+            pass_all(outlets, streams)
+            return entries(redis) == all_events(porch, member[1])
+
+        wait_until(whole)
+
     def test_begin_anew_in_a_redis_that_has_lost_everything(
         self, porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
     ) -> None:
