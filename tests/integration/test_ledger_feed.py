@@ -133,6 +133,18 @@ class TestAPage:
         assert now.messages == []
         assert len(ids(porch, secret, now.next)) == 1
 
+    def test_of_one_task_does_not_look_at_the_others(
+        self, porch: Coordinator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("coordinator.feed.LOOKED_AT", 5)
+        _, secret = pipeline(porch)
+        submit(porch, secret, definitions(20))
+        (task,) = porch.claim(caller(secret), 1)
+        told = page(porch, secret, 0, task=task.task_input_id)
+        assert [m.to_status for m in told.messages] == [S.PENDING, S.CLAIMED]
+        assert not told.more
+        assert page(porch, secret, told.next, task=task.task_input_id).messages == []
+
     def test_tells_each_change_as_it_was(self, porch: Coordinator) -> None:
         name, secret = pipeline(porch)
         submit(porch, secret, definitions(1))
