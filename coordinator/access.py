@@ -9,6 +9,7 @@ import secrets
 from hashlib import sha256
 from uuid import UUID
 
+from coordinator.commands import command
 from coordinator.errors import Forbidden, UnknownToken
 from coordinator.model import Permission, Pipeline
 
@@ -53,7 +54,8 @@ def require_admin(who: Permission) -> None:
 
 def issuing(name: str | None = None) -> str:
     """The command by which an administrator issues a token of the pipeline ``name``."""
-    return f"`porch token issue --pipeline {name or 'NAME'} --description TEXT`"
+    words = ("porch", "token", "issue", "--pipeline", name or "NAME", "--description", "TEXT")
+    return f"`{command(*words)}`"
 
 
 def require_worker(who: Permission, name: str | None) -> Pipeline:

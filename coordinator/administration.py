@@ -9,6 +9,7 @@ from coordinator import access
 from coordinator.errors import BadRequest, PipelineExists, VersionExists
 from coordinator.lookup import Lookup
 from coordinator.model import KEEP_ALL, Pipeline, PipelineLoad
+from coordinator.naming import adding
 from coordinator.requests import Caller, Policy, Unchanged
 from coordinator.status import Status
 
@@ -45,7 +46,7 @@ class Administration(Lookup):
             raise PipelineExists(
                 f'pipeline "{name}" exists, with uri {known.uri} and '
                 f"versions {', '.join(known.versions)}",
-                f"to add a version: `porch pipeline add-version {name} {version}`",
+                f"to add a version: `{adding(name, version)}`",
             )
         return replace(load, created=created)
 

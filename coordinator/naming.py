@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from coordinator.commands import command
 from coordinator.errors import (
     AmbiguousTask,
     PorchError,
@@ -58,9 +59,14 @@ def pick_version(pipeline: Pipeline, version: str | None) -> str:
         guess = f'; did you mean "{near[0]}"?' if near else ""
         raise UnknownVersion(
             f'pipeline "{pipeline.name}" has no version "{version}", only {known}{guess}',
-            f"an administrator adds one: `porch pipeline add-version {pipeline.name} {version}`",
+            f"an administrator adds one: `{adding(pipeline.name, version)}`",
         )
     return version
+
+
+def adding(pipeline: str, version: str) -> str:
+    """The command by which an administrator adds a version."""
+    return command("porch", "pipeline", "add-version", pipeline, version)
 
 
 def key_range(name: Name) -> KeyRange:

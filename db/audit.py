@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.sql import Executable
 
 from coordinator.checkup import RULES, Kept, Step, broken
+from coordinator.commands import command
 from coordinator.health import MOST_SHOWN, Check, Finding
 from db.translate import translated
 
@@ -267,5 +268,7 @@ def _stream(connection: Connection, query: Executable) -> Iterable[Any]:
 
 def _finding(what: str, key: bytes, version: str, pipeline: Row[Any] | None) -> Finding:
     name = bytes(key).hex()
-    look = pipeline and f"porch show {name} --version {version} --pipeline {pipeline.name}"
+    look = pipeline and command(
+        "porch", "show", name, "--version", version, "--pipeline", pipeline.name
+    )
     return Finding(f"task {name[:12]}: {what}", look=look)

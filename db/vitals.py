@@ -12,6 +12,7 @@ from psycopg2 import errorcodes
 from sqlalchemy import Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
+from coordinator.commands import command
 from coordinator.health import Check, Finding, Level
 from db.engine import BOUNDED
 from db.glances import SETTINGS
@@ -144,13 +145,13 @@ def pipelines(engine: Engine) -> Check:
 
 
 def _findings(row: Row[Any]) -> Iterator[Finding]:
-    name = row.name
+    name, listed = row.name, command("porch", "list", "--pipeline", row.name)
     if row.held and not row.pending and row.unheard > SILENT:
         yield Finding(
             f"{name}: all claimed and silent: nothing is PENDING, {_number(row.held)} are held, "
             f"and of none has anything been heard for {_age(row.unheard)}",
             Level.WARNING,
-            f"porch list --pipeline {name} --stale 1h, then porch release what nobody runs",
+            f"{listed} --stale 1h, then porch release what nobody runs",
             "claimed-and-silent",
         )
     still = row.waited if row.still is None else min(row.waited or 0.0, row.still)
@@ -167,7 +168,7 @@ def _findings(row: Row[Any]) -> Iterator[Finding]:
             f"{name}: failures are rising: {_number(row.failed)} FAILED within an hour, "
             f"{_number(row.done)} DONE",
             Level.WARNING,
-            f"porch list --pipeline {name} --status FAILED --since 1h",
+            f"{listed} --status FAILED --since 1h",
             "failures-rising",
         )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
+
 import pytest
 
+from coordinator.access import issuing
 from coordinator.errors import AmbiguousTask, UnknownTask, UnknownVersion, WhichVersion
 from coordinator.model import Task
 from coordinator.naming import key_range, may_be_a_name, pick_task, pick_version, unknown_pipeline
@@ -37,6 +41,14 @@ def test_of_several_versions_none_is_guessed() -> None:
 def test_an_unknown_version_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownVersion, match=r'did you mean "2\.0\.1"\?'):
         pick_version(a_pipeline("1.0", "2.0.1"), "2.0.0")
+
+
+def test_the_cures_commands_are_pasted_into_a_shell_whatever_the_names_are() -> None:
+    names = ["o'brien $(x)", "1 `y`; z"]
+    with pytest.raises(UnknownVersion) as unknown:
+        pick_version(replace(a_pipeline("1.0"), name=names[0]), names[1])
+    assert shlex.split(unknown.value.cure)[-2:] == [names[0], names[1] + "`"]
+    assert shlex.split(issuing(names[0]).strip("`"))[4] == names[0]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ a claim nobody has answered."""
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -130,7 +131,7 @@ class Held:
             self.request_id = None
         for task in [*(one.task for one in self._stopped), *(task for task, _ in self.waiting)]:
             how = f"porch release {task.task_input_id} --attempt {task.attempt}"
-            how += f" --version {task.version}"
+            how += f" --version {shlex.quote(task.version)}"
             what = f"{task.task_input_id[:12]} is still claimed"
             self._complain(PorchError("not_released", what, how))
         while self._stopped:

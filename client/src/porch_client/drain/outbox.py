@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -98,7 +99,9 @@ class Outbox:
         """Give up on what is left, and say how to report it by hand: no result is lost silently."""
         for change in self.unsent:
             command = f"porch update {change.task} --status {change.status}"
-            command += f" --attempt {change.attempt} --version {change.version}"
+            command += f" --attempt {change.attempt}"
+            if change.version is not None:
+                command += f" --version {shlex.quote(change.version)}"
             self._complain(
                 PorchError("not_reported", f"{change.task[:12]} ended {change.status}", command)
             )
