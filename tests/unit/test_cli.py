@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -325,6 +326,18 @@ class TestLook:
         (line,) = lines(capsys.readouterr().out)
         assert line["task"]["attempt"] == 2
         assert len(line["events"]) == 4
+
+    def test_json_does_not_drive_a_terminal(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hostile = "\x1b[2J\x9b2J\u202e\U000e0041 stays: é 漢"
+        task = dataclasses.replace(TASK, task_input={"a": hostile})
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        assert FakeSession(list=lambda **_: iter([task])).porch("list") == 0
+        (shown,) = capsys.readouterr().out.splitlines()
+        assert shown.isprintable()
+        assert "é 漢" in shown
+        assert json.loads(shown)["task_input"] == {"a": hostile}
 
     def test_list_filters_and_prints_tasks(self, capsys: pytest.CaptureFixture[str]) -> None:
         session = FakeSession(list=lambda **_: iter([TASK]))

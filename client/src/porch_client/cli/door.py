@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from porch_client.errors import Misconfigured, PorchError, Unreachable
-from porch_client.printable import printable
+from porch_client.printable import escaped, printable
 
 if TYPE_CHECKING:
     from porch_client.client import Porch
@@ -86,11 +86,15 @@ def _set(name: str, value: str) -> None:
 
 
 def emit(record: Any) -> None:
-    """One JSON line on stdout; a dataclass is written as its fields."""
+    """One JSON line on stdout; a dataclass is written as its fields.
+
+    On a terminal nothing in it drives that: what is read there says the same.
+    """
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         # Not asdict, which copies what is in them, and takes longer than all else about a line.
         record = {name: getattr(record, name) for name in record.__dataclass_fields__}
-    sys.stdout.write(_ENCODER.encode(record) + "\n")
+    line = _ENCODER.encode(record)
+    sys.stdout.write((escaped(line) if sys.stdout.isatty() else line) + "\n")
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
