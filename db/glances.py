@@ -197,9 +197,11 @@ ALIKE = {
         rf"|(?:{_HEX})(?:-[0-9a-fA-F]+)*)\M",
         "#",
     ),
-    # the name of a file, of which the directory is kept
+    # the name of a file, of which the directory is kept; of a URL, with what is asked of it
     "paths": (
-        r"""((?:^|[\s'"(=:,<\[])[.~]{0,2}/(?:[^/\s:,;'"()]+/)*)[^/\s:,;'"()]+""",
+        r"""((?:^|[\s'"(=:,<\[])(?:(?:[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s,;'"()]*|[.~]{0,2})/"""
+        r"""(?:[^/\s:,;'"()?]+/)*|[a-zA-Z]:[/\\](?:[^/\\\s:,;'"()]+[/\\])*))"""
+        r"""[^/\s:,;'"()?]+(?:\?[^\s'"()<>]*)?""",
         r"\1#",
     ),
     "numbers": (r"\d+(?:\.\d+)?", "#"),

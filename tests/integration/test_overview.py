@@ -520,6 +520,21 @@ class TestFailuresThatAreAlike:
                 ["cannot read '/seq/7/a.bam'", "cannot read '/seq/8/b.bam'"],
                 "cannot read '/seq/#/#'",
             ),
+            (["get s3://b/k/a.txt: 404", "get s3://b/k/b.txt: 404"], "get s#://b/k/#: #"),
+            (
+                [
+                    "no https://h.org:8080/in/a?by=alice&of=/x/y now",
+                    "no https://h.org:8080/in/b?by=bob&of=/z now",
+                ],
+                "no https://h.org:#/in/# now",
+            ),
+            (
+                [
+                    r"cannot open C:\data\run\x.txt, locked",
+                    r"cannot open C:\data\run\y.txt, locked",
+                ],
+                r"cannot open C:\data\run\#, locked",
+            ),
             (
                 [
                     "Wed Nov 25 21:07:48 UTC 2026: gone since 2026-11-25T21:07:48.125Z",
