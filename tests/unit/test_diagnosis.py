@@ -15,6 +15,7 @@ from porch_client.cli.diagnose import _closing, _group
 from porch_client.model import Reported
 from porch_client.overview import FailureGroup, Interval, RunTimes, Stats
 from porch_client.picture import svg
+from porch_client.printable import width
 from tests.fake_session import ID, TASK, FakeSession, lines
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -159,6 +160,13 @@ class TestPlots:
     def test_let_no_name_drive_the_terminal(self) -> None:
         odd = RunTimes("a\x1b[31m\u202eb", 1, 1.0, None, 1.0, 1.0, None)
         assert "a\ufffd[31m\ufffdb" in plot.stats(Stats((), (odd,)), "", 80, plot.ASCII)
+
+    def test_stay_in_their_columns_whatever_script_names_are_in(self) -> None:
+        names = ("cardinal", "\u6f22\u5b57\u306e\u540d", "e\u0301tude")
+        given = tuple(RunTimes(name, 7_777, 1.0, None, 1.0, 1.0, None) for name in names)
+        drawn = plot.stats(Stats((), given), "", 200, plot.ASCII).splitlines()[-4:]
+        before = [line.partition("RUNS" if n == 0 else "7,777")[0] for n, line in enumerate(drawn)]
+        assert [width(text) for text in before] == [12, 12, 12, 12]
 
     def test_put_all_run_times_on_one_scale(self) -> None:
         drawn = plot.stats(Stats((), (FAST, SLOW)), "", 80, plot.ASCII)

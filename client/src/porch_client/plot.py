@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from porch_client.charts import SERIES, Scale, between, length, merged, times, totals
 from porch_client.overview import Interval, RunTimes, Stats
 from porch_client.printable import printable
+from porch_client.printable import width as columns_of
 from porch_client.render import table
 
 _ROWS = 3
@@ -100,7 +101,7 @@ def _run_times(run_times: Sequence[RunTimes], width: int, signs: Signs) -> list[
         for t in run_times
     ]
     plain = table(header, rows).splitlines()
-    if max(map(len, plain)) + _STRIP + 4 > width:
+    if max(map(columns_of, plain)) + _STRIP + 4 > width:
         return plain
     scale = Scale.of(run_times)
     key = f"{signs.median} median {signs.tail}{signs.p95} 95 % {signs.limit} long"

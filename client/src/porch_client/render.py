@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from porch_client.model import STATUSES, Event, Flushed, Pipeline, StatusMessage, Task, Token
-from porch_client.printable import printable
+from porch_client.printable import padded, printable, width
 
 _ORDER = {status: place for place, status in enumerate(STATUSES)}
 
@@ -69,7 +69,7 @@ def history(task: Task, events: Sequence[Event]) -> str:
     lines = [head, _facts(task)]
     day, token, host = "", None, None
     changes = [_change(event) for event in events]
-    width = max(map(len, changes), default=0)
+    columns = max(map(len, changes), default=0)
     for event, change in zip(events, changes, strict=True):
         if event.at[:10] != day:
             day = event.at[:10]
@@ -82,7 +82,7 @@ def history(task: Task, events: Sequence[Event]) -> str:
         if event.job_id:
             who.append(f"job {event.job_id}")
         message = (event.message or "").strip().replace("\n", "\n" + " " * 12)
-        cells = [event.at[11:19], change.ljust(width), *who, message]
+        cells = [event.at[11:19], change.ljust(columns), *who, message]
         lines.append("  ".join(cell for cell in cells if cell).rstrip())
     return printable("\n".join("  " + line for line in lines))
 
@@ -179,9 +179,9 @@ def tokens(found: Sequence[Token]) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns under their names, as wide as their widest cell."""
     cells = [[printable(cell).replace("\n", " ") for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(padded(cell, columns) for cell, columns in zip(row, widths, strict=True)).rstrip()
         for row in cells
     )
 
