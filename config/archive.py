@@ -26,6 +26,8 @@ from urllib.parse import quote
 
 from coordinator.errors import BadRequest, PorchError
 from coordinator.identity import Identified, Limits, identified
+from coordinator.naming import key_range
+from coordinator.requests import Name
 from db.archiving import Archive, Due, Kept
 from db.engine import make_engine
 from db.import_target import NotMigrated
@@ -54,6 +56,12 @@ class ArchiveBusy(PorchError):
     """Another archive is being written in this folder."""
 
     code = "archive_busy"
+
+
+class NotArchived(PorchError):
+    """The archive cannot be written: what is not in it has not been pruned."""
+
+    code = "not_archived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +130,13 @@ def restore(database_url: str, files: Sequence[Path], tasks: Sequence[str] = ())
     ``pipeline``, ``version`` and ``task_input``. ``tasks``: only those, by beginnings of keys.
 
     Returns how many were given back, and how many lines fitted. Raises BadRequest for a line that
-    is none of these, LedgerAway, OSError.
+    is none of these, UnknownTask for what is no beginning of a key, LedgerAway, OSError.
     """
+    keys = [key_range(Name(task)) for task in tasks]
     restored = fitted = 0
     with _opened(database_url) as kept_there:
         lines = chain.from_iterable(map(_lines, files))
-        wanted = (line for line in lines if not tasks or line[2].hex().startswith(tuple(tasks)))
+        wanted = (one for one in lines if not keys or any(k.low <= one[2] <= k.high for k in keys))
         while some := list(islice(wanted, BATCH)):
             # Of one that is in two files, one is enough; and a row is changed once by a statement.
             unique = {line[:3]: line for line in some}
@@ -216,6 +225,8 @@ def _packed(part: Path, batches: Iterable[list[Due]]) -> list[Due]:
 def _name(kept: Kept, first: Due) -> str:
     when = first.updated_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     pipeline = quote(kept.pipeline, safe="")[:100]
+    if pipeline[0] in ".-~":  # `*.gz` is to find it, and no command to take it for something else
+        pipeline = f"%{ord(pipeline[0]):02X}{pipeline[1:]}"
     return f"{pipeline}.{kept.pipeline_id}.{kept.status}.{when}.{first.task_id}.ndjson.gz"
 
 

@@ -146,7 +146,10 @@ def archive(
             tell=_tell_pruned if sys.stderr.isatty() else _tell_nobody,
         )
     except OSError as error:
-        raise click.ClickException(f"cannot write: {error}; no more was pruned") from error
+        raise archiving.NotArchived(
+            f"cannot write: {error}; no more was pruned",
+            "make room, or say --to a folder that this user may write to; then again",
+        ) from error
     claims = archiving.prune_claims(url, seconds)
     for one in done:
         click.echo(json.dumps(asdict(one)) if json_output else _pruned(one))

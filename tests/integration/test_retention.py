@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
-from config.archive import ArchiveBusy, Pruned, archive, prune_claims, restore
+from config.archive import ArchiveBusy, NotArchived, Pruned, archive, prune_claims, restore
+from config.cli import cli
 from config.doctor import examine
-from coordinator.errors import BadRequest, TaskPruned
+from coordinator.errors import BadRequest, TaskPruned, UnknownTask
 from coordinator.lookup import or_raise
 from coordinator.messages import FeedPage, StatusMessage
 from coordinator.model import Standing
@@ -262,6 +264,15 @@ class TestRestoring:
         assert {status: past.show(status)[0].updated_at for status in past.ended} == before
         assert healthy(past.url)
 
+    def test_is_of_the_tasks_that_are_named(self, past: Past) -> None:
+        past.archive()
+        files = sorted(past.folder.iterdir())
+        for name in ("ZZ", "", "3f", "0123x"):
+            with pytest.raises(UnknownTask):
+                restore(past.url, files, [name])
+        assert restore(past.url, files, [past.ended[S.FAILED][:12].upper()]) == (1, 1)
+        assert past.kept() == {S.FAILED}
+
     def test_takes_what_a_wrapper_submits(self, past: Past, tmp_path: Path) -> None:
         past.archive()
         lines = tmp_path / "given.ndjson"
@@ -329,6 +340,28 @@ class TestAnArchive:
             past.archive()
         assert past.kept() == set(past.ended)
         assert list(past.folder.iterdir()) == []  # nothing is left to fill the disk
+
+    def test_that_cannot_be_written_is_told_with_a_code_and_a_cure(
+        self, past: Past, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        past.folder.write_text("a file")
+        monkeypatch.setenv("PORCH_DATABASE_URL", past.url)
+        done = CliRunner().invoke(cli, ["archive", "--to", str(past.folder / "within")])
+        assert isinstance(done.exception, NotArchived)
+        assert "Not a directory" in done.exception.message
+        assert "--to" in done.exception.cure
+        assert past.kept() == set(past.ended)
+
+    @pytest.mark.parametrize("first", [".", "-", "~"])
+    def test_is_found_by_a_shell_whatever_the_pipeline_is_called(
+        self, past: Past, first: str
+    ) -> None:
+        rows(past.url, f"UPDATE porch.pipeline SET name = '{first}hidden'")
+        past.archive()
+        found = subprocess.run(
+            ["sh", "-c", "ls *.gz"], cwd=past.folder, check=False, capture_output=True, text=True
+        )
+        assert len(found.stdout.splitlines()) == 3, found.stderr
 
     def test_looks_at_old_times_again_when_told(self, past: Past) -> None:
         past.archive()
