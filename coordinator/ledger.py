@@ -209,6 +209,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def happened_in_each(self, begin: datetime, end: datetime) -> dict[str, list[Happened]]:
+        """The same of each pipeline in which something happened, by name."""
+        ...
+
     def run_times(self, latest: int) -> list[Runs]:
         """The run times of the ``latest`` DONE tasks of each pipeline that has any, by name.
 

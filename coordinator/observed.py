@@ -18,7 +18,7 @@ from coordinator.work import MOST_SWEPT
 _OF_MANY = ("update", "heartbeat", "release", "release_seen", "rerun", "cancel", "foresee")
 _OF_ONE = (
     *("release_claim", "bring", "show", "tasks", "outlines", "count", "feed"),
-    *("page", "counts", "throughput", "run_times", "failure_groups", "failures"),
+    *("page", "counts", "throughput", "busiest", "run_times", "failure_groups", "failures"),
     *("register_pipeline", "add_version", "add_own_version", "set_policy"),
     *("pipelines", "catalogue", "own_pipeline", "check_admin", "recognise"),
     *("add_token", "tokens", "rotate_token", "revoke_token", "admin_events"),

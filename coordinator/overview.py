@@ -6,8 +6,9 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
-from coordinator.errors import BadRequest, TooLarge
+from coordinator.errors import BadRequest, TooLarge, TooSlow
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
 from coordinator.lookup import Lookup
@@ -16,9 +17,10 @@ from coordinator.observer import Observer
 from coordinator.remembering import Remembered
 from coordinator.requests import Caller
 from coordinator.status import HELD, Status
-from coordinator.throughput import Throughput, intervals
+from coordinator.throughput import Throughput, intervals, tick_of
 from coordinator.views import (
     TICK,
+    Busy,
     Counts,
     FailureGroup,
     Interval,
@@ -32,6 +34,7 @@ from coordinator.views import (
 )
 
 __all__ = [
+    "Busy",
     "Counts",
     "FailureGroup",
     "Interval",
@@ -56,6 +59,8 @@ SEARCH_SECONDS = 0.12
 
 #: Of each pipeline, so many of its latest finished runs say how long a run takes.
 RUNS = 500
+#: So many pipelines are told of one by one.
+BUSIEST = 8
 #: Of the latest failures, so many are grouped.
 GROUPED = 4_000
 #: So many FAILED tasks are compared with a group by one statement, and for so many seconds by one
@@ -88,6 +93,7 @@ class Overview(Lookup):
         self._throughput = Throughput()
         self._counts: Remembered[list[Counts]] = Remembered()
         self._happened: Remembered[list[Interval]] = Remembered()
+        self._busy: Remembered[list[Busy]] = Remembered()
         self._groups: Remembered[list[FailureGroup]] = Remembered()
         # The latest runs of a pipeline change slowly, and what is long with them.
         self._runs: Remembered[list[Runs]] = Remembered(200.0, 60.0)
@@ -137,6 +143,35 @@ class Overview(Lookup):
             return intervals(ticks, current, hours)
 
         return self._happened.get((wanted, hours), work_out)
+
+    def busiest(
+        self, caller: Caller, *, pipeline: str | None = None, hours: int = 24
+    ) -> list[Busy]:
+        """What happened in each of the BUSIEST pipelines in which most did, the busiest first.
+
+        None for one pipeline, by its name or by the caller's token: that is its ``throughput``. And
+        none where so much happened that it takes too long to say whose it was.
+        """
+        who = self._onlooker(caller)
+        _check(hours, MOST_HOURS, "hours")
+        if self._look(who, pipeline) is not None:
+            return []
+
+        def work_out() -> list[Busy]:
+            now = self.ledger.now()
+            begin = tick_of(now) - timedelta(seconds=(hours * 3600 // TICK - 1) * TICK)
+            try:
+                each = self.ledger.happened_in_each(begin, now)
+            except TooSlow:
+                return []
+            found = []
+            for name, happened in each.items():
+                ticks = {one.begin: (one.submitted, one.done, one.failed) for one in happened}
+                amount = sum(map(sum, ticks.values()))
+                found.append((-amount, name, Busy(name, intervals(ticks, tick_of(now), hours))))
+            return [busy for _, _, busy in sorted(found, key=itemgetter(0, 1))[:BUSIEST]]
+
+        return self._busy.get(hours, work_out)
 
     def run_times(self, caller: Caller, *, pipeline: str | None = None) -> list[RunTimes]:
         """Each pipeline that has finished runs, or this one, by name; of each, the latest RUNS.
@@ -204,7 +239,7 @@ class Overview(Lookup):
 
     def look_anew(self) -> None:
         """Show what was changed just now: this process forgets counts, throughput and groups."""
-        for kept in (self._counts, self._happened, self._groups):
+        for kept in (self._counts, self._happened, self._busy, self._groups):
             kept.forget()
 
     def _finished_runs(self) -> list[Runs]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 from coordinator.shapes import moment
-from coordinator.views import FailureGroup, Interval, RunTimes
+from coordinator.views import Busy, FailureGroup, Interval, RunTimes
 
 
 class FailureGroupShape(TypedDict):
@@ -27,6 +27,13 @@ class IntervalShape(TypedDict):
     submitted: int
     done: int
     failed: int
+
+
+class BusyShape(TypedDict):
+    """What happened in one of the busiest pipelines."""
+
+    pipeline: str
+    throughput: list[IntervalShape]
 
 
 class RunTimesShape(TypedDict):
@@ -62,6 +69,11 @@ def interval(one: Interval) -> IntervalShape:
         "done": one.done,
         "failed": one.failed,
     }
+
+
+def busy(one: Busy) -> BusyShape:
+    """What happened in a pipeline."""
+    return {"pipeline": one.pipeline, "throughput": [interval(of) for of in one.throughput]}
 
 
 def run_times(of: RunTimes) -> RunTimesShape:

@@ -137,6 +137,14 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """What happened in a pipeline, in intervals of equal length, the oldest first."""
+
+    pipeline: str
+    throughput: list[Interval]
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """The run times of the pipeline with this number."""
 

@@ -128,25 +128,33 @@ STATUS_COUNTS = text(
 NOW = text("SELECT clock_timestamp()")
 
 _HAPPENED = """
-    SELECT date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
+    SELECT {whose}date_bin(make_interval(secs => :tick), e.at, '1970-01-01 00:00+00') AS begin,
         count(*) FILTER (WHERE e.from_status IS NULL) AS submitted,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'DONE') AS done,
         count(*) FILTER (WHERE e.from_status IS NOT NULL AND e.to_status = 'FAILED') AS failed
     FROM porch.event e {joined}
     WHERE (e.from_status IS NULL OR e.to_status IN ('DONE', 'FAILED')) AND NOT e.refused
         AND e.at >= :begin AND e.at < :end {only}
-    GROUP BY 1
+    GROUP BY {by}
     """
+_JOINED = "JOIN porch.task t USING (task_id)"
 
 #: What happened in each tick.
-HAPPENED = text(_HAPPENED.format(joined="", only=""))
+HAPPENED = text(_HAPPENED.format(whose="", joined="", only="", by="1"))
 
 #: The same of one pipeline. An event does not know its pipeline; how to find it is left to the
 #: planner: of a day the tasks are looked up, of a day that was a month's work they are all read.
 HAPPENED_IN_ONE = text(
-    _HAPPENED.format(
-        joined="JOIN porch.task t USING (task_id)", only="AND t.pipeline_id = :pipeline_id"
-    )
+    _HAPPENED.format(whose="", joined=_JOINED, only="AND t.pipeline_id = :pipeline_id", by="1")
+)
+
+#: The same of each pipeline.
+HAPPENED_IN_EACH = text(
+    f"""
+    SELECT p.name AS pipeline, h.*
+    FROM ({_HAPPENED.format(whose="t.pipeline_id, ", joined=_JOINED, only="", by="1, 2")}) h
+        JOIN porch.pipeline p USING (pipeline_id)
+    """  # noqa: S608
 )
 
 #: How long the latest finished runs of each pipeline took. The last change of a DONE task is its

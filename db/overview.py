@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,6 +92,13 @@ class OverviewLedger(PostgresBase):
         return [
             Happened(row.begin.astimezone(UTC), row.submitted, row.done, row.failed) for row in rows
         ]
+
+    def happened_in_each(self, begin: datetime, end: datetime) -> dict[str, list[Happened]]:
+        found: defaultdict[str, list[Happened]] = defaultdict(list)
+        for row in self._glance(glances.HAPPENED_IN_EACH, begin=begin, end=end, tick=TICK):
+            tick = Happened(row.begin.astimezone(UTC), row.submitted, row.done, row.failed)
+            found[row.pipeline].append(tick)
+        return dict(found)
 
     def run_times(self, latest: int) -> list[Runs]:
         rows = self._glance(glances.RUN_TIMES, latest=latest, filled_in=FILLED_IN)

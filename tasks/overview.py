@@ -36,9 +36,11 @@ def failures(porch: Coordinator, caller: Caller, asked: wire.FailuresRequest) ->
 def stats(porch: Coordinator, caller: Caller, asked: wire.StatsRequest) -> Answer:
     """Throughput and run times."""
     intervals = porch.throughput(caller, pipeline=asked.pipeline, hours=asked.hours)
+    busy = porch.busiest(caller, pipeline=asked.pipeline, hours=asked.hours)
     times = porch.run_times(caller, pipeline=asked.pipeline)
     data = {
         "throughput": [shapes.interval(one) for one in intervals],
+        "pipelines": [shapes.busy(one) for one in busy],
         "run_times": [shapes.run_times(of) for of in times],
     }
     return data, {"hours": asked.hours, "n": len(times)}

@@ -170,7 +170,8 @@ class FailuresRequest(Request):
 
 class StatsRequest(Request):
     """porch.stats: what happened in the last ``hours``, and how long runs take. Answers
-    ``throughput``, an IntervalShape each; ``run_times``, a RunTimesShape each."""
+    ``throughput``, an IntervalShape each; ``pipelines``, a BusyShape of each of the busiest, where
+    all are looked at; ``run_times``, a RunTimesShape each."""
 
     hours: int = 24
 

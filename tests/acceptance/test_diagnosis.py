@@ -199,6 +199,11 @@ def test_a_token_sees_its_own_pipeline_and_an_administrator_all(house: House, ve
         both = {user.pipeline, other.pipeline}
         most = ("--limit", "1000") if verb == "failures" else ()
         wait_until(lambda: seen(*most, token=boss) >= both)
+        if verb == "stats":
+            (told,) = json_lines(house.porch("stats", token=boss).stdout)
+            assert 2 <= len(told["pipelines"]) <= 8
+            (told,) = json_lines(house.porch("stats", token=user.token).stdout)
+            assert told["pipelines"] == []
         wait_until(lambda: seen(token=user.token) == {user.pipeline})
         wait_until(lambda: seen("--pipeline", other.pipeline, token=boss) == {other.pipeline})
         refused(user.porch(verb, "--pipeline", other.pipeline), "forbidden", other.pipeline)

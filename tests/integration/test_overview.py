@@ -352,6 +352,21 @@ class TestThroughput:
             ]
             assert (len(drawn), happened) == (48, [(3, 1, 1), last])
 
+    def test_is_told_of_each_of_the_busiest_pipelines(
+        self, porch: Coordinator, boss: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("coordinator.overview.BUSIEST", 2)
+        secrets = {}
+        for name, amount in (("a", 1), ("b", 3), ("c", 2)):
+            _, secrets[name] = pipeline(porch, name=name)
+            submit(porch, secrets[name], definitions(amount))
+        finish(porch, secrets["b"], S.FAILED)
+        for name, of in [(busy.pipeline, busy.throughput) for busy in porch.busiest(caller(boss))]:
+            assert of == porch.throughput(caller(boss), pipeline=name)
+        assert [busy.pipeline for busy in porch.busiest(caller(boss))] == ["b", "c"]
+        assert porch.busiest(caller(boss), pipeline="a") == []
+        assert porch.busiest(caller(secrets["a"])) == []
+
     def test_is_read_on_from_where_it_was_read_to(self, porch: Coordinator, boss: str) -> None:
         _, secret = pipeline(porch)
         submit(porch, secret, definitions(2))

@@ -13,7 +13,7 @@ from porch_client import plot
 from porch_client.charts import merged, totals
 from porch_client.cli.diagnose import _closing, _group
 from porch_client.model import Reported
-from porch_client.overview import FailureGroup, Interval, RunTimes, Stats
+from porch_client.overview import Busy, FailureGroup, Interval, RunTimes, Stats
 from porch_client.picture import svg
 from porch_client.printable import width
 from tests.fake_session import ID, TASK, FakeSession, lines
@@ -167,6 +167,24 @@ class TestPlots:
         drawn = plot.stats(Stats((), given), "", 200, plot.ASCII).splitlines()[-4:]
         before = [line.partition("RUNS" if n == 0 else "7,777")[0] for n, line in enumerate(drawn)]
         assert [width(text) for text in before] == [12, 12, 12, 12]
+
+    def test_show_each_of_the_busiest_pipelines(self) -> None:
+        quiet = Busy("quiet", intervals(0, 1, failed=2))
+        busy = Busy("busy \x1b[31m", intervals(30, 0, 40, submitted=1_000_000))
+        found = Stats(intervals(30, 1, 40), (), (busy, quiet))
+        drawn = plot.stats(found, "of all", 80, plot.UNICODE).splitlines()
+        place = drawn.index("  busy \ufffd[31m")
+        assert drawn[place + 1 : place + 5] == [
+            f"  {'3,000,000 submitted':<22}{'█' * 12}",
+            f"  {'70 done':<22}▆▆▆▆    ████",
+            "  0 failed",
+            "",
+        ]
+        assert drawn[place + 5] == "  quiet"
+        words = [*ElementTree.fromstring(svg(found, "of all")).itertext()]
+        place = words.index("busy \ufffd[31m")
+        assert "3,000,000 submitted, 70 done, 0 failed" in words
+        assert words.index("quiet") > place
 
     def test_put_all_run_times_on_one_scale(self) -> None:
         drawn = plot.stats(Stats((), (FAST, SLOW)), "", 80, plot.ASCII)

@@ -73,16 +73,31 @@ class RunTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """What happened in a pipeline of late, in intervals of equal length, the oldest first."""
+
+    pipeline: str
+    throughput: tuple[Interval, ...]
+
+    @classmethod
+    def from_wire(cls, sent: Mapping[str, Any]) -> Busy:
+        return cls(sent["pipeline"], tuple(map(Interval.from_wire, sent["throughput"])))
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What happened of late, in intervals of equal length, the oldest first; and how long the runs
-    of each pipeline take that has finished any."""
+    of each pipeline take that has finished any. ``pipelines``: where that is of all of them, what
+    happened in each of the busiest, these first."""
 
     throughput: tuple[Interval, ...]
     run_times: tuple[RunTimes, ...]
+    pipelines: tuple[Busy, ...] = ()
 
     @classmethod
     def from_wire(cls, sent: Mapping[str, Any]) -> Stats:
         return cls(
             tuple(Interval.from_wire(one) for one in sent["throughput"]),
             tuple(RunTimes.from_wire(one) for one in sent["run_times"]),
+            tuple(Busy.from_wire(one) for one in sent["pipelines"]),
         )

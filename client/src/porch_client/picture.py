@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from porch_client.charts import SERIES, Scale, between, length, times, totals
-from porch_client.overview import Interval, RunTimes, Stats
+from porch_client.overview import Busy, Interval, RunTimes, Stats
 from porch_client.printable import printable
 
 _WIDTH, _LEFT, _RIGHT = 720.0, 64.0, 12.0
 _TOP, _PLOT = 56.0, 150.0
+_SMALL = 72.0
 _ROW, _NAME, _LINE = 24.0, 190.0, 220.0
 _LONGEST_NAME = 28
 #: As the page for operators has them.
@@ -27,6 +28,8 @@ text { font: 12px system-ui, sans-serif; fill: #1c2128 }
 def svg(found: Stats, about: str) -> str:
     """The picture. ``about``: whose it is, and of what time."""
     below = _TOP + _PLOT + 60
+    apart = [(busy, below + _SMALL * n) for n, busy in enumerate(found.pipelines)]
+    below += _SMALL * len(apart)
     height = below + _ROW * (len(found.run_times) + 1)
     root = Element("svg", xmlns="http://www.w3.org/2000/svg", role="img")
     root.set("viewBox", f"0 0 {_WIDTH:g} {height:g}")
@@ -42,6 +45,8 @@ def svg(found: Stats, about: str) -> str:
     _add(root, "rect", width=_WIDTH, height=height, fill="#fff")
     _text(root, "text", f"Throughput {about}", "title", x=_RIGHT, y=20)
     _throughput(root, found.throughput)
+    for busy, y in apart:
+        _small(root, busy, y)
     _text(root, "text", "Run times from claim to DONE, latest runs", "title", x=_RIGHT, y=below)
     _run_times(root, found.run_times, below + _ROW)
     indent(root)
@@ -88,6 +93,35 @@ def _throughput(root: Element, intervals: Sequence[Interval]) -> None:
             _add(group, "line", "submitted", x1=x - 1, x2=x + wide + 1, y1=y, y2=y)
 
 
+def _small(root: Element, busy: Busy, y: float) -> None:
+    """What ended in one pipeline, as high as its largest bar."""
+    total = totals(busy.throughput)
+    told = ", ".join(f"{total[name]:,} {name}" for name in SERIES)
+    _text(root, "text", _cut(busy.pipeline), x=_RIGHT, y=y)
+    _text(root, "text", told, "muted", x=_RIGHT + _NAME, y=y)
+    top = max([1, *(one.done + one.failed for one in busy.throughput)])
+    _ended(root, busy.throughput, y + _SMALL - 20, _SMALL - 28, top)
+
+
+def _ended(
+    root: Element, intervals: Sequence[Interval], bottom: float, high: float, top: float
+) -> None:
+    step = (_WIDTH - _LEFT - _RIGHT) / len(intervals)
+    _add(root, "line", "rule", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=bottom, y2=bottom)
+    for n, one in enumerate(intervals):
+        for name, of_it, to in (
+            ("done", one.done, one.done),
+            ("failed", one.failed, one.done + one.failed),
+        ):
+            if of_it:
+                x, y = _LEFT + step * (n + 0.12), bottom - high * to / top
+                _add(root, "rect", name, x=x, y=y, width=step * 0.76, height=high * of_it / top)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
 def _run_times(root: Element, run_times: Sequence[RunTimes], y: float) -> None:
     if not run_times:
         _text(root, "text", "No run has finished yet.", "muted", x=_RIGHT, y=y)
@@ -96,10 +130,7 @@ def _run_times(root: Element, run_times: Sequence[RunTimes], y: float) -> None:
     for of in run_times:
         group = SubElement(root, "g")
         _text(group, "title", f"{of.pipeline}: {of.runs:,} runs")
-        name = of.pipeline
-        if len(name) > _LONGEST_NAME:
-            name = name[: _LONGEST_NAME - 1] + "…"
-        _text(group, "text", name, x=_RIGHT, y=y + 4)
+        _text(group, "text", _cut(of.pipeline), x=_RIGHT, y=y + 4)
         at = {
             word: round(left + 6 + (_LINE - 12) * scale.place(seconds), 2)
             for word, seconds in (

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from porch_client.charts import SERIES, Scale, between, length, merged, times, totals
-from porch_client.overview import Interval, RunTimes, Stats
+from porch_client.overview import Busy, Interval, RunTimes, Stats
 from porch_client.printable import printable
 from porch_client.printable import width as columns_of
 from porch_client.render import table
 
 _ROWS = 3
-_LABEL = 13
+_LABEL, _LONG_LABEL = 13, 22
 _NARROWEST = 20
 _STRIP = 24
 
@@ -37,8 +37,10 @@ ASCII = Signs(" __..::##", "-", "o", "|", "*")
 
 
 def stats(found: Stats, about: str, width: int, signs: Signs) -> str:
-    """Both plots. ``about``: whose they are, and of what time."""
+    """All plots. ``about``: whose they are, and of what time."""
     lines = [f"Throughput {about}", *_throughput(found.throughput, width, signs), ""]
+    for busy in found.pipelines:
+        lines += [*_small(busy, width, signs), ""]
     if found.run_times:
         lines.append("Run times from claim to DONE, latest runs")
         lines += _run_times(found.run_times, width, signs)
@@ -51,9 +53,7 @@ def _throughput(intervals: Sequence[Interval], width: int, signs: Signs) -> list
     total = totals(intervals)
     if not any(total.values()):
         return ["Nothing happened."]
-    room = max(_NARROWEST, width - _LABEL - 3)
-    columns = merged(intervals, room)
-    broad = max(1, min(4, room // len(columns)))
+    columns, broad = _columns(intervals, width - _LABEL - 3)
     lines = []
     for name in SERIES:
         if not total[name]:
@@ -70,14 +70,32 @@ def _throughput(intervals: Sequence[Interval], width: int, signs: Signs) -> list
     return lines
 
 
-def _bars(values: Sequence[int], broad: int, signs: Signs) -> list[str]:
+def _small(busy: Busy, width: int, signs: Signs) -> list[str]:
+    """One line for each series of a pipeline, each as high as its largest value."""
+    columns, broad = _columns(busy.throughput, width - _LONG_LABEL - 3)
+    lines = [busy.pipeline]
+    for name, total in totals(busy.throughput).items():
+        values = [getattr(one, name) for one in columns]
+        row = _bars(values, broad, signs, 1)[0] if total else ""
+        lines.append(f"{f'{total:,} {name}':<{_LONG_LABEL}}{row}".rstrip())
+    return lines
+
+
+def _columns(intervals: Sequence[Interval], room: int) -> tuple[list[Interval], int]:
+    """As many as there is room for, and how broad each of them is."""
+    room = max(_NARROWEST, room)
+    columns = merged(intervals, room)
+    return columns, max(1, min(4, room // len(columns)))
+
+
+def _bars(values: Sequence[int], broad: int, signs: Signs, rows: int = _ROWS) -> list[str]:
     """Rows of cells, the highest first; what is not 0 is seen, however little it is."""
     steps = len(signs.bar) - 1
     top = max(values)
-    heights = [max(1, round(value / top * _ROWS * steps)) if value else 0 for value in values]
+    heights = [max(1, round(value / top * rows * steps)) if value else 0 for value in values]
     return [
         "".join(signs.bar[max(0, min(steps, height - row * steps))] * broad for height in heights)
-        for row in reversed(range(_ROWS))
+        for row in reversed(range(rows))
     ]
 
 
