@@ -44,8 +44,8 @@ _PRUNED = text(
     """
 )
 
-#: The events that fit, of the next few; and how far that has looked. Their tasks are looked up by an
-#: array, or a planner that knows little of a young ledger would rather read all of its tasks.
+#: The events that fit, of the next few; and how far that has looked. Their tasks are looked up by
+#: an array, or a planner that knows little of a young ledger would rather read all of its tasks.
 _FEED = """
     WITH looked AS MATERIALIZED (
         SELECT * FROM porch.event
@@ -76,6 +76,10 @@ _FEED = """
 
 #: The events that fit, of the next few; and how far that has looked.
 FEED = text(_FEED.format(of="", order="event_id"))
+
+#: Said before FEED: of events that are newer than what the planner knows it expects a handful, and
+#: would sort all of a backlog, again for each page, to find the first thousand.
+_IN_ORDER = text("SET LOCAL enable_bitmapscan = off")
 
 #: The same of one task, whose events are few: they are found by the index on it. By
 #: ``event_id + 0``: a planner that knows little would rather walk the primary key to the end.
@@ -152,6 +156,8 @@ def read_page(
     feed = FEED
     if wanted.task_id is not None:
         feed, values["task_id"] = FEED_OF_TASK, wanted.task_id
+    else:
+        connection.execute(_IN_ORDER)
     rows = connection.execute(feed, values).all()
     messages = [_message_of(row) for row in rows if row.event_id is not None]
     pruned: int = connection.execute(_PRUNED, {"pipeline_id": wanted.pipeline_id}).scalar_one()

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, text
 
 from config.wiring import make_coordinator
 from coordinator.errors import AccessDenied, BadRequest, NotFound
-from coordinator.messages import MOST_CHARACTERS, FeedPage, StatusMessage
+from coordinator.messages import MOST_CHARACTERS, FeedPage, StatusMessage, Wanted
 from coordinator.requests import Name, Report
 from coordinator.service import Coordinator
 from coordinator.status import Status
+from db.feed import read_page
 from tests.factories import admin, caller, definitions, pipeline, submit
 
 S = Status
@@ -182,6 +183,28 @@ class TestAPage:
         first = page(porch, secret, 0)
         assert (first.messages, first.more) == ([], True)
         assert len(page(porch, secret, first.next).messages) == 1
+
+
+def test_a_page_of_a_long_backlog_reads_no_more_than_it_tells(
+    porch: Coordinator, engine: Engine
+) -> None:
+    _, secret = pipeline(porch)
+    submit(porch, secret, definitions(2_000))
+    with engine.connect() as connection:
+        connection.execute(text("ANALYZE porch.event, porch.task"))
+        after = connection.execute(text("SELECT max(event_id) FROM porch.event")).scalar_one()
+        connection.commit()
+        for _ in range(4):  # of which the planner knows nothing
+            submit(porch, secret, definitions(2_000))
+        read_page(connection, Wanted(), after, after + 10_000, 10_000, 100)
+        read = connection.execute(
+            text(
+                "SELECT relname, seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables "
+                "WHERE relname IN ('event', 'task')"
+            )
+        )
+        assert {name: n for name, n in read if n > 150} == {}
+    engine.dispose()
 
 
 class TestWhoMayFollow:
