@@ -129,8 +129,8 @@ def test_a_failure_keeps_how_it_ended_and_the_last_words(
     (task,) = user.register({"Run": "ERR1"})
     done = user.porch("drain", *shell(script))
     assert done.returncode == 0
-    closing = f"  1 claimed  0 DONE  1 FAILED   see: porch list --pipeline {user.pipeline}"
-    assert done.stderr.endswith(f"{closing} --status FAILED\n")
+    closing = f"  1 claimed  0 DONE  1 FAILED   why: porch failures --pipeline {user.pipeline}"
+    assert done.stderr.endswith(f"{closing}\n")
     assert (last(user, task).to_status, last(user, task).message) == ("FAILED", message)
 
 
@@ -185,7 +185,7 @@ def test_sigterm_gives_back_what_was_not_started_and_reports_what_was(
     assert status == 128 + signal.SIGTERM
     assert said.endswith(
         "  3 claimed  0 DONE  1 FAILED  2 released   "
-        f"see: porch list --pipeline {user.pipeline} --status FAILED\n"
+        f"why: porch failures --pipeline {user.pipeline}\n"
     )
     assert endings(user) == {
         "PENDING": ["not started by porch drain"] * 2,

@@ -501,5 +501,5 @@ class TestHowItEnds:
 
 def test_a_command_that_is_told_can_be_typed_whatever_the_pipeline_is_called() -> None:
     told = render.drained(1, {"FAILED": 1}, "o'brien $(touch x)")
-    command = shlex.split(told.partition("see: ")[2])
-    assert command == ["porch", "list", "--pipeline", "o'brien $(touch x)", "--status", "FAILED"]
+    command = shlex.split(told.partition("why: ")[2])
+    assert command == ["porch", "failures", "--pipeline", "o'brien $(touch x)"]

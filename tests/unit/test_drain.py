@@ -113,9 +113,7 @@ class TestWhatIsToldOfTheEnd:
         seen = capfd.readouterr()
         assert seen.out == "out\nout\n"
         assert seen.err.count("no space left") == 2
-        closing = (
-            "2 claimed  1 DONE  1 FAILED   see: porch list --pipeline cardinal --status FAILED"
-        )
+        closing = "2 claimed  1 DONE  1 FAILED   why: porch failures --pipeline cardinal\n"
         assert closing in seen.err
 
     def test_a_signal_is_named(self) -> None:

@@ -51,7 +51,7 @@ def drained(
         parts.append(" --max reached: there may be more")
     if failed:
         name = f" --pipeline {shlex.quote(pipeline)}" if pipeline else ""
-        parts.append(f" see: porch list{name} --status FAILED")
+        parts.append(f" why: porch failures{name}")
     return "  " + "  ".join(parts)
 
 
