@@ -229,7 +229,7 @@ class TestTheLoop:
         assert "porch: stale_attempt: 000000000000 ended DONE" in said
         assert "2 claimed  1 DONE  0 FAILED  1 refused" in said
 
-    def test_a_report_is_kept_until_it_is_answered(self) -> None:
+    def test_a_report_is_kept_until_it_is_answered(self, capfd: pytest.CaptureFixture[str]) -> None:
         porch = FakePorch([{}, {}])
         calls = iter([None, AWAY, AWAY, None])
         note = porch.note
@@ -243,6 +243,7 @@ class TestTheLoop:
         assert drain(porch, "--", "true") == 0
         reports = [changes for changes in porch.named("update") if changes[0][0] == 0]
         assert [changes[0][1] for changes in reports] == ["RUNNING", "DONE", "DONE", "DONE"]
+        assert capfd.readouterr().err.count("porch drain tries again until somebody answers") == 1
         assert porch.reports() == {0: ("DONE", None), 1: ("DONE", None)}
 
     def test_a_claim_nobody_answers_is_given_back(self, capfd: pytest.CaptureFixture[str]) -> None:

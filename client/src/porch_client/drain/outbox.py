@@ -38,7 +38,8 @@ class Pause:
     def begin(self, error: PorchError, longest: float = _LONGEST_PAUSE) -> None:
         """No answer: tell it once, then wait longer each time, `longest` seconds in the end."""
         if self.until is None:
-            self._complain(error)
+            cure = f"{error.cure}; porch drain tries again until somebody answers"
+            self._complain(type(error)(error.code, error.message, cure))
         self.until = time.monotonic() + min(self._length, longest)
         self._length = min(2 * self._length, longest)
 
