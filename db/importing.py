@@ -35,7 +35,7 @@ from db.import_tokens import Tokens, move_tokens
 from db.npg_porch_source import NpgPorch, SourceTask
 
 COLLIDES = "its input is that of another task under our identity rule"
-REGISTERED = "its definition is registered here already, and not by this import"
+REGISTERED = "its definition is registered here already, and not by this import, or pruned since"
 MOVED_ON = "npg_porch has gone on with its task since it was imported"
 FURTHER = "it is further on in npg_porch, and porch has changed it too since it was imported"
 OF_SKIPPED = "its task is skipped"

@@ -17,17 +17,19 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from config.archive import archive
 from config.doctor import examine
 from config.import_npg_porch import as_text, import_npg_porch
 from coordinator.access import digest, new_secret
 from coordinator.errors import PorchError, RevokedToken, StatusChanged
 from coordinator.identity import Limits
+from coordinator.lookup import or_raise
 from coordinator.reconciliation import Reconciliation
 from coordinator.requests import Name, Policy, Report, Seen
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from db.engine import make_engine
-from db.importing import move_over
+from db.importing import REGISTERED, move_over
 from db.migrate import upgrade
 from db.npg_porch_opening import opened
 from tests.databases import copy_of
@@ -218,6 +220,24 @@ def test_again_it_writes_nothing_and_says_already_here(old: Old, database_url: s
         assert whys(table) == whys(first["tables"][name])
 
 
+def test_again_it_leaves_pruned_what_was_pruned_meanwhile(
+    small: Old, database_url: str, porch: Coordinator, tmp_path: Path
+) -> None:
+    lived(small)
+    first = move(small.url, database_url)
+    porch.set_policy(caller(POWER), "iseq", Policy(keep={Status.DONE: 86_400}))
+    assert [pruned.tasks for pruned in archive(database_url, tmp_path)] == [1]
+    before = everything(database_url)
+    again = move(small.url, database_url)
+    assert everything(database_url) == before
+    assert again["adds_up"]
+    assert again["tables"]["task"]["already_here"] == first["tables"]["task"]["written"] - 1
+    assert whys(again["tables"]["task"]) == {REGISTERED: 1}
+    done = porch.submit(caller(WORKER), [{"id_run": 3, "state": "DONE"}])
+    assert [(answer.status, answer.created) for answer in map(or_raise, done)] == [("DONE", False)]
+    assert examine(database_url).healthy
+
+
 def test_a_dry_run_tells_the_same_and_writes_nothing(old: Old, database_url: str) -> None:
     target = lived(old)
     old.task(target, {"n": 1}, "RUNNING", ["Created", changed("RUNNING")], 99)
@@ -381,9 +401,7 @@ def test_a_pipeline_that_is_here_gets_what_is_new(
     submit(porch, ours, [{"id_run": 3, "state": "DONE"}])
     told = move(small.url, database_url)["tables"]
     assert (told["pipeline"]["already_here"], told["version"]["written"]) == (1, 1)
-    assert whys(told["task"]) == {
-        "its definition is registered here already, and not by this import": 1
-    }
+    assert whys(told["task"]) == {REGISTERED: 1}
     assert examine(database_url).healthy
 
 
