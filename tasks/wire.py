@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import AwareDatetime, Field, ValidationError
 
 from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
@@ -299,7 +300,10 @@ class Reply:
         self.pipeline = pipeline
 
     def __json__(self) -> str:
-        return json.dumps(self.answer, separators=(",", ":"))
+        try:
+            return orjson.dumps(self.answer).decode()
+        except orjson.JSONEncodeError:  # half of a surrogate that somebody sent is told back
+            return json.dumps(self.answer, separators=(",", ":"))
 
     def __repr__(self) -> str:
         return f"pipeline={self.pipeline or '-'} {self.sentence}".rstrip()

@@ -204,3 +204,8 @@ def test_a_refusal_travels_as_data() -> None:
 def test_a_claim_is_named_by_its_request_id() -> None:
     claim = uuid4()
     assert parse(text(claim=str(claim)), wire.ReleaseRequest).claim == claim
+
+
+def test_what_is_told_back_of_half_a_surrogate_can_be_sent() -> None:
+    answer = {"error": {"code": "bad_request", "message": "\ud83e is no text", "cure": "ü"}}
+    assert json.loads(Reply(answer, "refused: bad_request").__json__()) == answer
