@@ -76,7 +76,21 @@ def array(values: Iterable[Any]) -> str:
 
     Source: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
     """
-    return "{" + ",".join(map(_element, values)) + "}"
+    values = list(values)
+    return "{" + (_texts(values) or ",".join(map(_element, values))) + "}"
+
+
+def _texts(values: list[Any]) -> str | None:
+    """The elements, if all are texts, as most of what is registered is: escaped in one go.
+
+    They are joined by the character that PostgreSQL cannot hold; None where one has it.
+    """
+    if not values or any(type(value) is not str for value in values):
+        return None
+    joined = "\0".join(values)
+    if joined.count("\0") != len(values) - 1:
+        return None
+    return '"' + joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","') + '"'
 
 
 def _element(value: Any) -> str:

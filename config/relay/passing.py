@@ -15,8 +15,9 @@ logger = logging.getLogger("porch")
 
 #: Seconds between looks while nothing happens.
 _TICK = 0.25
-#: It rests as long as it has worked, so many seconds at most: it reads where others write.
-_REST = 0.05
+#: It rests twice as long as it has worked, so many seconds at most: it reads where others write,
+#: and the work comes before the news of it.
+_REST = 0.1
 
 
 def pass_on(outlets: Outlets, outlet: Outlet, longest: float, stop: threading.Event) -> None:
@@ -45,7 +46,7 @@ def pass_on(outlets: Outlets, outlet: Outlet, longest: float, stop: threading.Ev
             if failures:
                 logger.info("the feed %s goes on", outlet.name)
             failures = 0
-            stop.wait(min(time.monotonic() - began, _REST) if more else _TICK)
+            stop.wait(min(2 * (time.monotonic() - began), _REST) if more else _TICK)
             continue
         failures += 1
         pause = min(0.25 * 2.0 ** min(failures, 30), longest)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
@@ -47,6 +47,7 @@ def reader(template: str) -> Iterator[Engine]:
         engine.dispose()
 
 
+@example(texts=['a"\\', "", "{,}", "NULL", "\n"], blobs=[])
 @given(texts=some.lists(some.none() | _TEXTS), blobs=some.lists(some.none() | some.binary()))
 def test_arrays_come_as_they_went(
     reader: Engine, texts: list[str | None], blobs: list[bytes | None]
