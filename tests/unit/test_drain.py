@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from porch_client.drain.command import LONGEST_VARIABLE, ending, environment, fill, last_lines
+from porch_client.drain.stopping import Stopping
 from porch_client.errors import (
     AccessDenied,
     BrokerAway,
@@ -33,6 +35,7 @@ from tests.fake_porch import (
     first_alone,
     shell,
 )
+from tests.house import wait_until
 
 
 class TestWhatACommandSees:
@@ -353,6 +356,22 @@ class TestSignals:
         message = "stopped by signal SIGTERM of porch drain, signal SIGTERM"
         assert porch.calls("update")[-1] == [[0, "FAILED", 1, message]]
         assert "3 claimed  0 DONE  1 FAILED  2 released" in said
+
+    def test_a_signal_that_wakes_nobody_is_obeyed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Stopping, "_note", lambda self, number, _: self.signals.append(number))
+        up, porch = tmp_path / "up", FakePorch([{}])
+
+        def stop() -> None:
+            wait_until(up.exists)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with ThreadPoolExecutor() as pool:
+            stopped = pool.submit(stop)
+            assert drain(porch, *shell(f": > {up}; exec sleep 60")) == 143
+            stopped.result()
+        assert porch.reports()[0][0] == "FAILED"
 
     def test_a_command_may_finish_in_its_grace(
         self, program: Callable[..., Program], tmp_path: Path

@@ -43,6 +43,9 @@ _PARTING = 5.0
 """Seconds to wait for each answer once we are on our way out."""
 _MOST_CLAIMED = 1_000
 """What a coordinator hands out at once."""
+_NAP = 1.0
+"""Seconds that the loop sleeps at most. Python runs a handler when its main thread is awake: of a
+signal that comes in the instant before it falls asleep, it hears when it wakes."""
 _HOST_TROUBLE = {errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE}
 """Why this host starts no command, whatever the task: no reason to fail one task after another."""
 
@@ -207,10 +210,10 @@ class Drain:
         idle = not self._may_claim() or not self._room() or not self._pause.over
         due = self._deadlines()
         block = idle and bool(self._held.running or due)
-        timeout = max(min(due) - time.monotonic(), 0.0) if due else None
+        timeout = max(min(due) - time.monotonic(), 0.0) if due else _NAP
         try:
             while True:
-                event = self._events.get(block, timeout)
+                event = self._events.get(block, min(timeout, _NAP))
                 block = False
                 if event is not None:
                     self._ended(event)
