@@ -112,7 +112,7 @@ _BACKLOG = [
     SELECT n, 1, '1.0', '1.0', sha256(CAST(input AS bytea)), CAST(input AS json), created, created
     FROM (
         SELECT n, {_INPUT} AS input, CAST(:now AS timestamptz)
-            - interval '1 hour' * (:tasks + :backlog - n) / CAST(:backlog AS float) AS created
+            - interval '50 minutes' * (:tasks + :backlog - n) / CAST(:backlog AS float) AS created
         FROM generate_series(CAST(:tasks AS bigint) + 1, :tasks + :backlog) n OFFSET 0
     ) t
     """,  # noqa: S608
