@@ -70,6 +70,20 @@ def pass_all(outlets: Outlets, outlet: Outlet) -> None:
         pass
 
 
+def tell_and_lose_half(
+    porch: Coordinator, secret: str, outlets: Outlets, streams: Streams, redis: Redis
+) -> None:
+    """Four changes are told, and Redis is as it was after two."""
+    submit(porch, secret, definitions(2))
+    pass_all(outlets, streams)
+    (key,) = redis.keys("porch.feed.[0-9]*")
+    kept, position = redis.dump(key), redis.get("porch.feed.position")
+    submit(porch, secret, definitions(2))
+    pass_all(outlets, streams)
+    redis.restore(key, 0, kept, replace=True)
+    redis.set("porch.feed.position", position)
+
+
 def entries(redis: Redis) -> list[int]:
     """The event_ids in all streams, in the order of each."""
     found: Any = [redis.xrange(key) for key in sorted(redis.keys("porch.feed.[0-9]*"))]
@@ -142,14 +156,7 @@ class TestStreams:
     ) -> None:
         outlets.begin("streams")
         streams = Streams(redis, 100)
-        submit(porch, member[1], definitions(2))
-        pass_all(outlets, streams)
-        (key,) = redis.keys("porch.feed.[0-9]*")
-        kept, position = redis.dump(key), redis.get("porch.feed.position")
-        submit(porch, member[1], definitions(2))
-        pass_all(outlets, streams)
-        redis.restore(key, 0, kept, replace=True)
-        redis.set("porch.feed.position", position)
+        tell_and_lose_half(porch, member[1], outlets, streams, redis)
         submit(porch, member[1], definitions(1))
         pass_all(outlets, streams)
         assert entries(redis) == all_events(porch, member[1])
@@ -165,14 +172,7 @@ class TestStreams:
         monkeypatch.setattr("db.outlets._COMPARED", 0.2)
         outlets.begin("streams")
         streams = Streams(redis, 100)
-        submit(porch, member[1], definitions(2))
-        pass_all(outlets, streams)
-        (key,) = redis.keys("porch.feed.[0-9]*")
-        kept, position = redis.dump(key), redis.get("porch.feed.position")
-        submit(porch, member[1], definitions(2))
-        pass_all(outlets, streams)
-        redis.restore(key, 0, kept, replace=True)
-        redis.set("porch.feed.position", position)
+        tell_and_lose_half(porch, member[1], outlets, streams, redis)
 
         def whole() -> bool:
             pass_all(outlets, streams)
