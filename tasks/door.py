@@ -26,12 +26,15 @@ from coordinator.proofs import Proof
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 from tasks.app import PATIENCE
+from tasks.results import DATABASE_AWAY, Notice
 from tasks.wire import Reply, Request, parse, refusal, sentence
 
 logger = logging.getLogger("porch")
 
-#: The state that a waiting client sees while a worker has its request and PostgreSQL is away.
-DATABASE_AWAY = "DATABASE_AWAY"
+#: That for what comes again by itself: it keeps nobody waiting for a child.
+_MOMENT = 0.5
+
+_notice = Notice()
 
 R = TypeVar("R", bound=Request)
 T = TypeVar("T")
@@ -46,11 +49,16 @@ Proved = tuple[Caller, R, Proof | None]
 
 @dataclass(frozen=True, slots=True)
 class Verb(Generic[R]):
-    """A verb as the queue knows it: ``carry_out`` answers several requests, each by itself."""
+    """A verb as the queue knows it: ``carry_out`` answers several requests, each by itself.
+
+    ``lasting``: when PostgreSQL stays away, a request is put back; otherwise it is refused, as it
+    comes again by itself.
+    """
 
     name: str
     shape: type[R]
     carry_out: Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError]]
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     """The reply to each request: the verb's answer, or the error as data.
 
     Raises Reject, which puts what ``task`` came with back into its queue, when PostgreSQL stays
-    away.
+    away and the verb is ``lasting``.
     """
     began = time.perf_counter()
     operations = [Operation(verb.name, one.request_id) for one in sent]
@@ -80,10 +88,12 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     try:
         told = iter(_answers(task, good, verb))
     except LedgerAway as away:
-        for operation in operations:
-            operation.outcome, operation.facts = "put_back", {"why": away.message}
-            operation.log(logging.WARNING, time.perf_counter() - began)
-        raise Reject(away, requeue=True) from away
+        if verb.lasting:
+            for operation in operations:
+                operation.outcome, operation.facts = "put_back", {"why": away.message}
+                operation.log(logging.WARNING, time.perf_counter() - began)
+            raise Reject(away, requeue=True) from away
+        told = iter([away] * len(good))
     answers = [r if isinstance(r, PorchError) else next(told) for r in requests]
     took = time.perf_counter() - began
     for operation, request, answered in zip(operations, requests, answers, strict=True):
@@ -149,7 +159,7 @@ def _answers(task: Task, sent: Sequence[Proved[R]], verb: Verb[R]) -> Sequence[A
         return verb.carry_out(porch, asked)
 
     try:
-        return _patiently(task, ids, carry_out)
+        return _patiently(task, verb, ids, carry_out)
     except LedgerAway:
         raise
     except PorchError as error:
@@ -170,14 +180,15 @@ def _defect(request_id: str) -> InternalError:
     return defect
 
 
-def _patiently(task: Task, ids: Sequence[str], call: Callable[[], T]) -> T:
-    """Try until PostgreSQL answers, for PATIENCE seconds; the clients are told why they wait."""
+def _patiently(task: Task, verb: Verb[R], ids: Sequence[str], call: Callable[[], T]) -> T:
+    """Try until PostgreSQL answers, for a while; the clients are told why they wait."""
 
     def tell(state: RetryCallState) -> None:
         counting().tried_again()
-        if state.attempt_number == 2:  # the first failure may be a connection gone stale
+        if state.attempt_number >= 2:  # the first failure may be a connection gone stale
             try:
-                for request_id in ids:
+                _notice.put_up(task.backend)
+                for request_id in ids if verb.lasting and state.attempt_number == 2 else ():
                     task.update_state(request_id, state=DATABASE_AWAY, meta=None)
             except Exception as error:  # noqa: BLE001 (the broker may be away too)
                 # A courtesy: whether it succeeds has nothing to do with the answer.
@@ -185,11 +196,16 @@ def _patiently(task: Task, ids: Sequence[str], call: Callable[[], T]) -> T:
 
     for attempt in Retrying(
         retry=retry_if_exception_type(LedgerAway),
-        stop=stop_after_delay(PATIENCE),
+        stop=stop_after_delay(PATIENCE if verb.lasting else _MOMENT),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         before_sleep=tell,
         reraise=True,
     ):
         with attempt:
-            return call()
-    raise AssertionError("unreachable: Retrying returns or raises")
+            result = call()
+    if _notice.hangs:
+        try:
+            _notice.take_down(task.backend)
+        except Exception as error:  # noqa: BLE001 (it goes by itself)
+            logger.warning("cannot take down that PostgreSQL is away: %s", error)
+    return result

@@ -1,4 +1,6 @@
-"""Where answers are stored: Celery's Redis backend, with fewer round trips."""
+"""Where answers are stored: Celery's Redis backend, with fewer round trips; and a notice to all who
+wait for theirs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,13 @@ from typing import Any
 from celery.states import SUCCESS
 
 from tasks.wire import Reply
+
+#: The state that a waiting client sees while a worker has its request and PostgreSQL is away.
+DATABASE_AWAY = "DATABASE_AWAY"
+#: Nobody's request: where clients look whose own request no worker has come to yet.
+_EVERYBODY = "porch.database"
+#: Seconds that the notice hangs. A worker that waits for PostgreSQL renews it every few seconds.
+_NOTICE_SECONDS = 20
 
 
 def store_all(backend: Any, answers: Sequence[tuple[str, Reply]]) -> None:
@@ -29,3 +38,25 @@ def store_all(backend: Any, answers: Sequence[tuple[str, Reply]]) -> None:
             pipe.execute()
 
     backend.ensure(store, ())
+
+
+class Notice:
+    """That PostgreSQL is away, for all who wait, also those whose requests wait behind others.
+
+    One for each process. Both raise what Redis' client raises.
+    """
+
+    def __init__(self) -> None:
+        self.hangs = False
+
+    def put_up(self, backend: Any) -> None:
+        """Say so, for some seconds; or go on saying so."""
+        meta = backend._get_result_meta(None, DATABASE_AWAY, None, None)
+        notice = backend.encode({**meta, "task_id": _EVERYBODY})
+        backend.client.setex(backend.get_key_for_task(_EVERYBODY), _NOTICE_SECONDS, notice)
+        self.hangs = True
+
+    def take_down(self, backend: Any) -> None:
+        """PostgreSQL has answered."""
+        self.hangs = False
+        backend.delete(backend.get_key_for_task(_EVERYBODY))

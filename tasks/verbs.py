@@ -31,14 +31,14 @@ Crowd = Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError]]
 _CROWD: dict[str, Verb[Any]] = {}
 
 
-def door(name: str, shape: type[R]) -> Callable[[Single[R]], Task]:
+def door(name: str, shape: type[R], *, lasting: bool = True) -> Callable[[Single[R]], Task]:
     """Register a verb as the Celery task ``porch.<name>`` that takes requests of ``shape``."""
 
     def register(single: Single[R]) -> Task:
         def carry_out(porch: Coordinator, asked: Asked[R]) -> list[Answer]:
             return [single(porch, caller, request) for caller, request in asked]
 
-        return _registered(Verb(f"porch.{name}", shape, carry_out))
+        return _registered(Verb(f"porch.{name}", shape, carry_out, lasting))
 
     return register
 
@@ -146,7 +146,7 @@ def cancel(porch: Coordinator, caller: Caller, asked: wire.CancelRequest) -> Ans
     return _reported(answers), _judged(answers)
 
 
-@door("sweep", wire.SweepRequest)
+@door("sweep", wire.SweepRequest, lasting=False)
 def sweep(porch: Coordinator, caller: Caller, asked: wire.SweepRequest) -> Answer:
     """Do what time has made due; beat asks for it every few seconds."""
     del caller, asked

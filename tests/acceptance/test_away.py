@@ -20,6 +20,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from porch_client.errors import PorchError
 from tests.house import House, User, json_lines, wait_until
 
 TIMEOUT = 2.5
@@ -149,3 +150,19 @@ def test_nothing_is_doubled_by_trying_again(outage: Outage) -> None:
     assert len(json_lines(outage.after["claim"].stdout)) == 2
     assert outage.user.client.count() == {"PENDING": 3, "CLAIMED": 2}
     assert outage.user.inputs() == [{"n": n} for n in range(1, 6)]
+
+
+def test_a_crowd_is_told_that_postgresql_is_away_though_workers_have_only_some_of_it(
+    broken_house: House,
+) -> None:
+    with User(broken_house) as user, database_gone(broken_house), ThreadPoolExecutor(12) as pool:
+
+        def refused(_: int) -> str:
+            with (
+                broken_house.client(user.token, timeout=8.0) as client,
+                pytest.raises(PorchError) as away,
+            ):
+                client.claim(1)
+            return away.value.code
+
+        assert set(pool.map(refused, range(12))) == {"database_away"}

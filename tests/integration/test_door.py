@@ -7,10 +7,12 @@ import sys
 
 _BOTH_AWAY = """
 from coordinator.errors import LedgerAway
-from tasks.door import _patiently
+from tasks.door import Verb, _patiently
+from tasks.wire import CountRequest
 
 class Task:
-    def update_state(self, *_, **__):
+    @property
+    def backend(self):
         told.append(1)
         raise ConnectionError("the broker is away")
 
@@ -22,12 +24,36 @@ def call():
         raise LedgerAway("PostgreSQL is away")
     return [({}, "done")]
 
-print(_patiently(Task(), ["an id"], call)[0][1], len(calls), len(told))
+verb = Verb("porch.count", CountRequest, None)
+print(_patiently(Task(), verb, ["an id"], call)[0][1], len(calls), len(told))
 """
 
 
 def test_a_broker_that_cannot_be_told_does_not_end_the_patience_with_postgresql() -> None:
-    assert _python(_BOTH_AWAY) == "done 4 1\n"
+    assert _python(_BOTH_AWAY) == "done 4 2\n"
+
+
+_COMES_AGAIN = """
+from types import SimpleNamespace
+from uuid import uuid4
+from coordinator.errors import LedgerAway
+from coordinator.service import Coordinator
+from tasks import door
+from tasks.wire import SweepRequest
+
+def carry_out(porch, asked):
+    raise LedgerAway("PostgreSQL is away", "wait")
+
+door.coordinator = lambda: Coordinator(None)
+sent = [door.Sent(str(uuid4()), None, '{"wire":1}')]
+verb = door.Verb("porch.sweep", SweepRequest, carry_out, lasting=False)
+(reply,) = door.answer(SimpleNamespace(backend=None), sent, verb)
+print(reply.answer["error"]["code"])
+"""
+
+
+def test_what_comes_again_by_itself_is_refused_and_not_put_back_where_postgresql_is_away() -> None:
+    assert _python(_COMES_AGAIN) == "database_away\n"
 
 
 _ONE_DEFECT = """

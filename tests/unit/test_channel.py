@@ -279,10 +279,22 @@ class TestNoAnswer:
     ) -> None:
         channel = open_channel(timeout=0.7)
         pending = request(channel)
-        away = {"status": "DATABASE_AWAY", "result": None, "task_id": pending.request_id}
-        redis.set(f"celery-task-meta-{pending.request_id}", json.dumps(away))
+        say_away(redis, pending.request_id)
         with pytest.raises(DatabaseAway):
             channel.ask(pending)
+
+    def test_is_told_of_a_database_that_workers_cannot_reach_before_one_takes_the_message(
+        self, open_channel: Callable[..., Channel], redis: Redis
+    ) -> None:
+        channel = open_channel(timeout=0.7)
+        say_away(redis, "porch.database")
+        with pytest.raises(DatabaseAway):
+            channel.ask(request(channel))
+
+
+def say_away(redis: Redis, request_id: str) -> None:
+    away = {"status": "DATABASE_AWAY", "result": None, "task_id": request_id}
+    redis.set(f"celery-task-meta-{request_id}", json.dumps(away))
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ UNSENT = 15.0
 #: Seconds to look for an answer before a request is sent again, however long ago it was sent.
 _LOOK = 1.0
 
+#: Where workers leave a notice while they cannot reach PostgreSQL, for those whose requests wait
+#: behind the ones that they have in hand.
+_EVERYBODY = "porch.database"
+
 #: Of all that Celery can speak: what coordinators are run on. Others fail in their own ways, each
 #: for want of its library.
 _REDIS = ("redis", "rediss")
@@ -262,12 +266,12 @@ class Channel:
             away.perhaps_sent = pending.perhaps_sent
             return away
         try:
-            state = self._open_way().state(pending.request_id)
+            states = [self._open_way().state(i) for i in (pending.request_id, _EVERYBODY)]
             waiting = self._open_way().waiting(pending.queue)
         except OSError as lost:
             pending.lost = lost
             return self._diagnosis(pending)
-        if state == "DATABASE_AWAY":
+        if "DATABASE_AWAY" in states:
             return DatabaseAway(
                 "database_away",
                 f"{waited}: the coordinator cannot reach PostgreSQL",
