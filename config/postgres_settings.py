@@ -17,6 +17,10 @@ _FIXED = {
     "log_line_prefix": "%m [%p] ",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # `up` starts it again. PostgreSQL 18's own restart after the crash of a session can end in a
+    # server that lives on and never takes a connection again: where the disk is full, so that
+    # recovery finds no room for its log, and also after room has been made.
+    "restart_after_crash": "off",
     # After each checkpoint the first change of a page writes all of it to the log. Keys are
     # hashes: in a large ledger nearly every new task changes a page of its own.
     "max_wal_size": "4GB",

@@ -77,11 +77,15 @@ def stopped_for_want_of_room(house: House) -> Iterator[None]:
     """PostgreSQL has no room for its log, and is not started again meanwhile."""
     postgres = house.pid("postgres")
     house.process.send_signal(signal.SIGSTOP)
-    try:
+
+    def stopped() -> bool:
+        # There may be a file of the log left that was used before.
         with suppress(psycopg2.OperationalError):
-            while True:
-                house.ask("SELECT pg_switch_wal(), pg_logical_emit_message(false, 'porch', 'x')")
-        wait_until(lambda: is_zombie(postgres), what="PostgreSQL has stopped")
+            house.ask("SELECT pg_switch_wal(), pg_logical_emit_message(false, 'porch', 'x')")
+        return is_zombie(postgres)
+
+    try:
+        wait_until(stopped, what="PostgreSQL has stopped")
         yield
     finally:
         house.process.send_signal(signal.SIGCONT)
