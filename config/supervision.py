@@ -1,10 +1,10 @@
-"""Keeping the family running: a child that dies is started again, with patience and a limit."""
+"""Keeping the family running: a child that dies is started again, with patience."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NoReturn
 
 from config.processes import Family, Program
@@ -13,15 +13,14 @@ _LOOK_SECONDS = 0.2
 # A child that ran for this long is forgiven what was before.
 _STEADY_SECONDS = 60.0
 _LONGEST_DELAY = 30.0
-_DEATHS_IN_A_ROW = 5
+_MOST_DEATHS = 10  # more would not make it wait longer
 
 
-def keep_running(family: Family, vital: Collection[str], say: Callable[[str], None]) -> NoReturn:
+def keep_running(family: Family, say: Callable[[str], None]) -> NoReturn:
     """Watch the children and restart those that die, after 1, 2, 4 ... 30 s.
 
-    Goes on until the family's pause raises. Raises ProgramDied when a child named in ``vital``
-    dies five times in a row: without its server there is nothing to keep running. Workers are
-    restarted for ever, since what kills them (memory, a bad release of a library) may pass.
+    Goes on until the family's pause raises, however often a child dies: what kills it (a full disk,
+    memory, a bad release of a library) passes when somebody has mended it, and then all goes on.
     """
     deaths: Counter[str] = Counter()
     waiting: list[tuple[float, Program]] = []
@@ -34,11 +33,12 @@ def keep_running(family: Family, vital: Collection[str], say: Callable[[str], No
             name = child.program.name
             ran = time.monotonic() - child.started
             status = family.reap(child)
-            deaths[name] = 1 if ran > _STEADY_SECONDS else deaths[name] + 1
-            if name in vital and deaths[name] >= _DEATHS_IN_A_ROW:
-                raise child.died(f"died {deaths[name]} times in a row, last with {_how(status)}")
+            deaths[name] = 1 if ran > _STEADY_SECONDS else min(deaths[name] + 1, _MOST_DEATHS)
             delay = min(2.0 ** (deaths[name] - 1), _LONGEST_DELAY)
-            say(f"{name} died with {_how(status)}; starting it again in {delay:.0f} s")
+            say(
+                f"{name} died with {_how(status)}; starting it again in {delay:.0f} s; "
+                f"its log: {child.program.log}"
+            )
             waiting.append((time.monotonic() + delay, child.program))
         for due in [entry for entry in waiting if entry[0] <= time.monotonic()]:
             waiting.remove(due)

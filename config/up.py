@@ -61,7 +61,7 @@ def up(settings: Settings, json_output: bool) -> None:
     """Run everything until SIGINT, SIGTERM or SIGHUP; returns when all of it is stopped.
 
     Prints, once ready, one JSON line or a few lines to read. Raises PorchError when something
-    cannot be started or keeps dying; nothing is left running then either.
+    cannot be started; nothing is left running then either.
     """
     with (
         StopSignals() as stop,
@@ -89,7 +89,7 @@ def up(settings: Settings, json_output: bool) -> None:
                 _print(as_json(urls, state, family))
             else:
                 _print(as_text(urls, settings, state, new_token))
-            keep_running(family, vital=("postgres", "valkey"), say=_say)
+            keep_running(family, _say)
         except Stopped:
             _say("stopping")
             raise

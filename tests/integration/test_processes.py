@@ -153,16 +153,35 @@ def test_a_killed_lifeline_is_replaced_by_one_that_knows_the_children(tmp_path: 
         wait_until(lambda: not running(pid, created))
 
 
-def test_a_vital_child_that_keeps_dying_ends_it_all(
-    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_child_that_keeps_dying_is_started_until_it_can_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervision, "_LONGEST_DELAY", 0.05)
     said: list[str] = []
-    family.start(program("server", ["sh", "-c", "echo moved out; exit 4"], tmp_path))
-    with pytest.raises(ProgramDied, match=r"(?s)server died 5 times in a row.*moved out"):
-        keep_running(family, ["server"], said.append)
-    assert len(said) == 4
-    assert said[0].startswith("server died with exit status 4; starting it again")
+    room, lives = tmp_path / "room", tmp_path / "lives"
+
+    class Seen(Exception):
+        pass
+
+    def pause(_: float) -> None:
+        if len(said) == 10:
+            room.touch()
+        if lives.exists():
+            raise Seen
+        time.sleep(0.01)
+
+    script = f"[ -e {room} ] || exit 4; touch {lives}; exec sleep 1000"
+    with (
+        (tmp_path / "lock").open("w") as lock,
+        Family(lock.fileno(), tmp_path / "children.json", pause) as family,
+    ):
+        family.start(program("server", ["sh", "-c", script], tmp_path))
+        with pytest.raises(Seen):
+            keep_running(family, said.append)
+    assert len(said) >= 10
+    assert said[0].startswith(
+        "server died with exit status 4; starting it again in 0 s; its log: /"
+    )
 
 
 @contextlib.contextmanager
