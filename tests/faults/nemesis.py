@@ -136,7 +136,7 @@ class Nemesis:
         valkey = self._server("valkey")
         with _held(self.arena.one):  # which would start it again too early
             valkey.kill()
-            wait_until(lambda: _is_dead(valkey), 5.0, "Valkey is dead")
+            wait_until(lambda: _is_dead(valkey), what="Valkey is dead")
             self.arena.forget_messages()
 
     def flush_valkey(self, blow: Blow) -> None:

@@ -225,9 +225,9 @@ class TestStreams:
         submit(porch, member[1], definitions(1))
         with redis.pubsub() as listener:
             listener.subscribe("porch.feed.all")
-            listener.get_message(timeout=5)
+            listener.get_message(timeout=30)
             pass_all(outlets, Streams(redis, 0))
-            heard = listener.get_message(timeout=5)
+            heard = listener.get_message(timeout=30)
         assert heard is not None
         assert int(heard["data"]) == all_events(porch, member[1])[-1]
         assert redis.keys("*") == []
@@ -285,6 +285,7 @@ class Receiver:
         self.status = 204
         self.headers: dict[str, str] = {}
         self.pause = 0.0
+        self.released = threading.Event()  # ends each pause
         self.requests: list[tuple[dict[str, str], bytes]] = []
         receiver = self
 
@@ -293,7 +294,7 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                time.sleep(receiver.pause)
+                receiver.released.wait(receiver.pause)
                 receiver.requests.append(({k.lower(): v for k, v in self.headers.items()}, body))
                 self.send_response(receiver.status)
                 for name, value in receiver.headers.items():
@@ -456,18 +457,18 @@ class TestWebhooks:
         receiver: Receiver,
         hook: MakeHook,
     ) -> None:
-        receiver.pause, stop = 1.5, threading.Event()
+        receiver.pause, stop = 60.0, threading.Event()
         with ThreadPoolExecutor(2) as pool:
             for outlet in (hook(receiver.url, member[0]), Streams(redis, 100)):
                 outlets.begin(outlet.name)
                 pool.submit(pass_on, outlets, outlet, 1.0, stop)
             submit(porch, member[1], definitions(5))
             try:
-                wait_until(lambda: len(entries(redis)) == 5, 1.2, "the streams have it")
+                wait_until(lambda: len(entries(redis)) == 5, what="the streams have it")
                 assert receiver.requests == []
             finally:
                 stop.set()
-                receiver.pause = 0.0
+                receiver.released.set()
 
 
 class TestTheFileOfWebhooks:

@@ -48,7 +48,7 @@ def test_it_is_touched_while_the_process_goes_round_its_loop_and_no_longer(
     file = tmp_path / "alive"
     with running(which, servers, tmp_path) as process:
         wait_until(file.exists, 30.0, f"the {which} is ready")
-        wait_until(changes(file), 10.0, "it is touched")
+        wait_until(changes(file), what="it is touched")
         process.send_signal(signal.SIGSTOP)
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
