@@ -308,7 +308,8 @@ def _submitted(registered: Registered) -> Answer:
     results = [shapes.standing(answer) for answer in answers]
     new = sum(isinstance(a, Standing) and a.created for a in answers)
     of = {"pipeline": registered.pipeline.name}
-    return {"results": results}, {**of, "n": len(results), "new": new, "refused": _refused(answers)}
+    facts: dict[str, Fact] = {**of, "n": len(results), "new": new, "refused": _refused(answers)}
+    return {**of, "results": results}, facts
 
 
 def _claimed(n: int, handed: Handed) -> Answer:

@@ -55,7 +55,7 @@ class Request(Sent):
 
 class SubmitRequest(Request):
     """porch.submit: ``definitions`` are the task_inputs themselves. Answers ``results``, for each a
-    StandingShape or a RefusedShape."""
+    StandingShape or a RefusedShape; ``pipeline``, whose they are, by the token if none is named."""
 
     version: SentText | None = None
     priority: int = 0

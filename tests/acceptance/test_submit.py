@@ -23,9 +23,11 @@ def key_of(definition: dict[str, Any]) -> str:
     return identify(definition, Limits()).key.hex()
 
 
-def closing(counts: str) -> re.Pattern[str]:
-    """The one line that a submission ends with: counts, and the seconds it took."""
-    return re.compile(rf"  {re.escape(counts)}   [0-9]+\.[0-9] s\n")
+def closing(counts: str, user: User | None = None) -> re.Pattern[str]:
+    """The one line that a submission ends with: counts, and the seconds it took; where no pipeline
+    was named, that of the user's token in between."""
+    where = f"   in {user.pipeline}" if user else ""
+    return re.compile(rf"  {re.escape(counts + where)}   [0-9]+\.[0-9] s\n")
 
 
 @pytest.mark.parametrize(
@@ -45,16 +47,17 @@ def test_a_file_of_any_format_registers_the_same_definitions(
     (tmp_path / name).write_bytes(text.encode())
     done = user.porch("submit", "--pipeline", user.pipeline, str(tmp_path / name))
     assert done.returncode == 0, done.stderr
+    of = {"status": "PENDING", "created": True, "pipeline": user.pipeline}
     assert json_lines(done.stdout) == [
-        {"position": n, "task_input_id": key_of(one), "status": "PENDING", "created": True}
-        for n, one in enumerate(BOTH)
+        {"position": n, "task_input_id": key_of(one), **of} for n, one in enumerate(BOTH)
     ]
+    assert user.pipeline not in done.stderr
 
 
 @pytest.mark.parametrize("text", [JSON_LINES, json.dumps(BOTH), CSV])
 def test_the_format_of_stdin_is_told_by_its_first_bytes(user: User, text: str) -> None:
     done = user.porch("submit", "--quiet", "-", input=text)
-    assert closing("2 definitions  2 new  0 known").fullmatch(done.stderr)
+    assert closing("2 definitions  2 new  0 known", user).fullmatch(done.stderr)
     assert user.inputs() == by_text(BOTH)
 
 
@@ -63,13 +66,13 @@ def test_a_definition_twice_in_one_submission_is_one_task(user: User) -> None:
     first, again, other = json_lines(done.stdout)
     assert again["task_input_id"] == first["task_input_id"] != other["task_input_id"]
     assert [line["created"] for line in (first, again, other)] == [True, False, True]
-    assert closing("3 definitions  2 new  1 known (1 PENDING)").fullmatch(done.stderr)
+    assert closing("3 definitions  2 new  1 known (1 PENDING)", user).fullmatch(done.stderr)
 
 
 def test_quiet_prints_the_closing_line_alone(user: User) -> None:
     done = user.porch("submit", "--quiet", "-", input=CSV)
     assert done.stdout == ""
-    assert closing("2 definitions  2 new  0 known").fullmatch(done.stderr)
+    assert closing("2 definitions  2 new  0 known", user).fullmatch(done.stderr)
 
 
 def test_columns_are_picked_in_order_and_numbers_read(user: User, tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_a_second_submission_knows_all_by_status(user: User) -> None:
     user.client.update([Change(one.task_input_id, "DONE", one.attempt)])
     done = user.porch("submit", "--quiet", "-", input='{"n": 1}\n{"n": 2}\n{"n": 3}\n{"n": 4}\n')
     counts = "4 definitions  1 new  3 known (1 PENDING, 1 CLAIMED, 1 DONE)"
-    assert closing(counts).fullmatch(done.stderr)
+    assert closing(counts, user).fullmatch(done.stderr)
 
 
 def test_an_empty_file_is_no_error(user: User) -> None:

@@ -15,12 +15,15 @@ STATUSES: tuple[str, ...] = get_args(Status)
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One submitted definition: whether it is new (``created``), and its current ``status``."""
+    """One submitted definition: whether it is new (``created``), its current ``status``, and the
+    ``pipeline`` whose it is, by its token where none was named. (A coordinator of before does not
+    tell that.)"""
 
     position: int
     task_input_id: str
     status: str
     created: bool
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

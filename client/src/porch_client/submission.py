@@ -134,7 +134,9 @@ class Submission:
 
     def _answers(self, chunk: Chunk) -> Iterator[Answer]:
         outcome = self._outcome(chunk)
-        answers = iter([] if isinstance(outcome, Unreachable) else outcome)
+        answer = {} if isinstance(outcome, Unreachable) else outcome
+        pipeline = answer.get("pipeline", self._pipeline)
+        answers = iter(answer.get("results", ()))
         for offset in range(chunk.size):
             position = chunk.start + offset
             if offset in chunk.refused:
@@ -148,23 +150,25 @@ class Submission:
                 yield NotRegistered(position, from_wire(result["error"]))
             else:
                 yield Registered(
-                    position, result["task_input_id"], result["status"], result["created"]
+                    position,
+                    result["task_input_id"],
+                    result["status"],
+                    result["created"],
+                    pipeline,
                 )
 
-    def _outcome(self, chunk: Chunk) -> list[dict[str, Any]] | Unreachable:
-        """The answers to what was sent of a chunk, or why it went into the spool."""
+    def _outcome(self, chunk: Chunk) -> dict[str, Any] | Unreachable:
+        """The answer to what was sent of a chunk, or why it went into the spool."""
         if chunk.pending is not None and self._away is None:
             try:
                 patience = None if self._spool is None else UNSENT
-                answer = self._channel.wait(chunk.pending, unsent=patience)
-                results: list[dict[str, Any]] = answer["results"]
-                return results
+                return self._channel.wait(chunk.pending, unsent=patience)
             except Unreachable as away:
                 if self._spool is None:
                     raise
                 self._away = away
         if self._spool is None or self._away is None or not chunk.texts:
-            return []
+            return {}
         self._spool.put(self._bundle(chunk))
         return self._away
 

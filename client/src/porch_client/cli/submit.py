@@ -27,6 +27,7 @@ from porch_client.cli.door import (
 from porch_client.cli.values import columns
 from porch_client.errors import PorchError, Unreachable
 from porch_client.model import Flushed, NotRegistered, Registered, Spooled
+from porch_client.printable import printable
 from porch_client.read import FORMATS, Definition, read_numbered
 from porch_client.render import many, submitted
 
@@ -73,7 +74,8 @@ def submit(
     """Register the definitions in FILE (or - for stdin): JSON lines, a JSON array, CSV or TSV.
 
     Prints one JSON line per definition, in order. A definition that is refused is told by its line;
-    all others are still registered, and the exit code is 1. Submitting again is always safe.
+    all others are still registered, and the exit code is 1. Submitting again is always safe. The
+    closing line counts them, and names the pipeline where --pipeline does not.
 
     With --spool, a broker or coordinator out of reach is no failure: definitions are on disk in DIR
     when their lines say "spooled", and the exit code is 0. It needs --pipeline.
@@ -82,7 +84,7 @@ def submit(
     elements = read_numbered(file, format=format_, name=name, key=key, number=number or ())
     lines: deque[int] = deque()
     with door.porch() as porch:
-        tally = Tally(spool)
+        tally = Tally(pipeline, spool)
         try:
             for result in porch.submit(
                 _noting(elements, lines),
@@ -111,11 +113,13 @@ def _noting(elements: Iterator[tuple[int, Definition]], lines: deque[int]) -> It
 class Tally:
     """Counts the answers, tells the refused ones, and shows progress on a terminal."""
 
-    def __init__(self, spool: str | None) -> None:
+    def __init__(self, pipeline: str | None, spool: str | None) -> None:
         self.new = 0
         self.known: Counter[str] = Counter()
         self.refusals = 0
         self.refused: list[PorchError] = []  # one of each exit code is enough to end with
+        self._named = pipeline
+        self._found: str | None = None  # whose they are by the token, where nobody has named it
         self._spool = spool
         self._spooled = 0
         self._away: Unreachable | None = None
@@ -143,6 +147,7 @@ class Tally:
             if not quiet:
                 emit({"position": result.position, "spooled": True})
         else:
+            self._found = result.pipeline
             if result.created:
                 self.new += 1
             else:
@@ -164,7 +169,8 @@ class Tally:
             say(f"porch: {rest:,} more were refused; without --quiet each has a line")
         if self._away is not None and self._spool is not None:
             complain(spooled(many(self._spooled, "definition"), self._away, self._spool))
-        return f"{self._counts()}   {time.monotonic() - self._began:.1f} s"
+        where = f"   in {printable(self._found)}" if self._found and not self._named else ""
+        return f"{self._counts()}{where}   {time.monotonic() - self._began:.1f} s"
 
     def _counts(self) -> str:
         return submitted(self.new, self.known, refused=self.refusals, spooled=self._spooled)
