@@ -31,6 +31,8 @@ class Urls:
     metrics: Mapping[str, str] = field(default_factory=dict)
     #: Empty where none is started.
     flower: str = ""
+    #: Whether the database has been made just now: there are no tasks in it.
+    new: bool = False
 
 
 def write_env_sh(urls: Urls, settings: Settings, state: State) -> None:
@@ -66,6 +68,8 @@ def as_json(urls: Urls, state: State, family: Family) -> str:
             "flower_url": urls.flower or None,
             "metrics_urls": urls.metrics,
             "admin_token": state.admin_token.read_text().strip(),
+            "state_dir": str(state.path),
+            "new": urls.new,
             "pids": {child.program.name: child.pid for child in family.children},
         }
     )
@@ -86,6 +90,8 @@ def as_text(urls: Urls, settings: Settings, state: State, new_token: str | None)
         *flower,
         f"  metrics    {' '.join(urls.metrics.values())}",
         f"  logs       {state.path}",
+        # Whoever looks for their tasks has started it with another PORCH_STATE_DIR before, or none.
+        f"  state      {'a new, empty porch in ' if urls.new else ''}{state.path}",
     ]
     if new_token:
         lines.append(f"  admin token (shown this once, kept in {state.admin_token}): {new_token}")

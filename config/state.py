@@ -75,12 +75,13 @@ class State:
     """An open state directory: ours alone until closed. A context manager.
 
     Raises StateDirInUse and StateDirUnsafe. Waits (through ``pause``) while the children of a
-    killed predecessor are still being stopped.
+    killed predecessor are still being stopped. ``new``: nobody has worked in it before.
     """
 
     def __init__(self, path: Path, pause: Pause = time.sleep) -> None:
         self.path = private_directory(path)
         self.lock = _take_lock(self.path, pause)
+        self.new = False
         try:
             self.secrets = self._load()
         except BaseException:
@@ -135,6 +136,7 @@ class State:
         except FileNotFoundError:
             new = Secrets(secrets.token_hex(32), secrets.token_hex(32))
             write_private(path, json.dumps(asdict(new), indent=2))
+            self.new = True
             return new
         except (ValueError, TypeError) as error:
             raise StateDirDamaged(

@@ -76,7 +76,8 @@ def up(settings: Settings, json_output: bool) -> None:
             with stop.interrupting():
                 upgrade(urls.database)
             new_token = _ensure_admin_token(urls, state)
-            urls = replace(urls, **_addresses(settings), metrics=_metrics())
+            gateway, flower = _addresses(settings)
+            urls = replace(urls, gateway=gateway, flower=flower, metrics=_metrics())
             started = [_start_gateway(urls, settings, state, family)]
             if urls.flower:
                 started.append(_start_flower(urls, settings, state, family))
@@ -108,6 +109,7 @@ def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
         None if url in ours else url
         for url in (settings.database_url, settings.broker_url, settings.result_url)
     )
+    new = state.new and not database
     if not (database and broker):
         user = server_user()
         home = server_home(state, user)
@@ -117,7 +119,7 @@ def _start_servers(settings: Settings, state: State, family: Family) -> Urls:
         if not broker:
             _say("starting Valkey")
             broker = start_valkey(family, state, home, user, VALKEY_STAGE).url
-    return Urls(database, broker, result or broker)
+    return Urls(database, broker, result or broker, new=new)
 
 
 def _ensure_admin_token(urls: Urls, state: State) -> str | None:
@@ -213,12 +215,13 @@ def _check_addresses(settings: Settings) -> None:
         check_address(settings.flower_host, settings.flower_port, "Flower", "PORCH_FLOWER")
 
 
-def _addresses(settings: Settings) -> dict[str, str]:
-    """Where what is to be started will be reached."""
-    found = {"gateway": _url(settings.gateway_host, settings.gateway_port)}
-    if settings.flower and is_installed():
-        found["flower"] = _url(settings.flower_host, settings.flower_port)
-    return found
+def _addresses(settings: Settings) -> tuple[str, str]:
+    """Where the gateway and Flower will be reached; empty for what is not to be started."""
+    flower = settings.flower and is_installed()
+    return (
+        _url(settings.gateway_host, settings.gateway_port),
+        _url(settings.flower_host, settings.flower_port) if flower else "",
+    )
 
 
 def _url(host: str, port: int) -> str:

@@ -44,8 +44,9 @@ def test_one_line_says_how_to_reach_everything(shared: tuple[Path, dict[str, Any
     path, line = shared
     assert list(line) == [
         *("database_url", "broker_url", "result_url", "gateway_url", "flower_url", "metrics_urls"),
-        *("admin_token", "pids"),
+        *("admin_token", "state_dir", "new", "pids"),
     ]
+    assert (line["state_dir"], line["new"]) == (str(path), True)
     assert line["result_url"] == line["broker_url"]
     ours = ["gateway", "flower", "worker.submit", "worker.claim", "beat", "relay"]
     assert list(line["pids"]) == ["postgres", "valkey", *ours]
@@ -132,6 +133,8 @@ def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> Non
     kept = json.loads((state_dir / "state.json").read_text())
     assert token in outputs[0]
     assert token not in outputs[1]
+    assert f"  state      a new, empty porch in {state_dir}\n" in outputs[0]
+    assert f"  state      {state_dir}\n" in outputs[1]
     for output in outputs:
         assert kept["postgres_password"] not in output
         assert kept["valkey_password"] not in output
@@ -210,6 +213,7 @@ def test_configured_servers_are_used_and_none_started(state_dir: Path, tmp_path:
             }
             with _up(state_dir, "--json", **urls) as process:
                 line = _line(process)
+                assert not line["new"]
                 assert line["database_url"] == servers.database_url
                 assert line["broker_url"] == servers.broker_url
                 ours = ["gateway", "worker.submit", "worker.claim", "beat", "relay"]
