@@ -316,14 +316,14 @@ class Outcome:
 class TaskFilter:
     """Which tasks to list or count; an empty field does not restrict.
 
-    ``text``: in the input. ``message``: in the last event's message, % for anything between.
-    ``stale``: held, with no lease that runs, and not heard of for so many seconds.
+    ``texts``: one of them in the input. ``message``: in the last event's message, % for anything
+    between. ``stale``: held, with no lease that runs, and not heard of for so many seconds.
     """
 
     pipeline_id: int | None = None
     version: str | None = None
     statuses: frozenset[Status] = field(default_factory=frozenset)
     since: datetime | None = None
-    text: str | None = None
+    texts: tuple[str, ...] = ()
     message: str | None = None
     stale: int | None = None

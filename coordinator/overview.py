@@ -16,6 +16,7 @@ from coordinator.model import Permission, Task
 from coordinator.observer import Observer
 from coordinator.remembering import Remembered
 from coordinator.requests import Caller
+from coordinator.searching import spellings
 from coordinator.status import HELD, Status
 from coordinator.throughput import Throughput, intervals, tick_of
 from coordinator.views import (
@@ -109,7 +110,7 @@ class Overview(Lookup):
             target.pipeline_id if target else None,
             _statuses(view),
             view.kind == "recent_failures",
-            _text(view.text),
+            _texts(view.text),
         )
         position = _position(after, scope.by_change)
         if not scope.statuses:
@@ -247,7 +248,7 @@ class Overview(Lookup):
 
     def _page(self, scope: Scope, position: Position | None, limit: int) -> Page:
         """From ``position`` on: in ever larger steps where each task has to be looked at."""
-        searched = scope.text is not None or scope.limits is not None
+        searched = bool(scope.texts) or scope.limits is not None
         begin = time.monotonic()
         until = begin + SEARCH_SECONDS
         step = max(FIRST_STEP, limit + 1) if searched else limit + 1
@@ -287,16 +288,16 @@ def _statuses(view: View) -> frozenset[Status]:
     return wanted if view.status is None else wanted & {view.status}
 
 
-def _text(given: str | None) -> str | None:
+def _texts(given: str | None) -> tuple[str, ...]:
     if not given:
-        return None
+        return ()
     if len(given) > LONGEST_TEXT:
         raise TooLarge(
             f"a text of {len(given):,} characters to look for",
             f"look for at most {LONGEST_TEXT:,}",
         )
     _holdable(given)
-    return given
+    return spellings(given)
 
 
 def _holdable(given: str) -> None:

@@ -9,6 +9,7 @@ from coordinator.lookup import Lookup, or_raise
 from coordinator.model import Event, Outline, Permission, Task, TaskFilter
 from coordinator.naming import pick_version
 from coordinator.requests import Caller, Name, Search
+from coordinator.searching import spellings
 
 MOST_LISTED = 10_000
 #: What the inputs of one page of outlines may have together.
@@ -62,7 +63,7 @@ class Queries(Lookup):
             version,
             search.statuses,
             _aware(search.since),
-            search.text,
+            spellings(search.text) if search.text else (),
             search.message,
             search.stale,
         )

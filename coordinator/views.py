@@ -107,14 +107,15 @@ class Scope:
     """Which tasks a page may show, all looked up.
 
     ``pipeline_id``: None for all. ``by_change``: of FAILED tasks only, the latest change first,
-    instead of the latest registered. ``text``: in the input, whatever the case. ``limits``: only
-    tasks held for longer than so many seconds, by pipeline_id; of other pipelines, none.
+    instead of the latest registered. ``texts``: one of them in the input, whatever the case.
+    ``limits``: only tasks held for longer than so many seconds, by pipeline_id; of other pipelines,
+    none.
     """
 
     pipeline_id: int | None
     statuses: frozenset[Status]
     by_change: bool = False
-    text: str | None = None
+    texts: tuple[str, ...] = ()
     limits: Mapping[int, float] | None = None
 
 

@@ -31,8 +31,7 @@ _LONG = """
                 SELECT l.seconds FROM unnest(CAST(:limited AS bigint[]), CAST(:limits AS float[]))
                     AS l (pipeline_id, seconds) WHERE l.pipeline_id = t.pipeline_id))"""
 
-_TEXT = """
-            AND lower(CAST(t.task_input AS text)) LIKE lower(:text) ESCAPE '!'"""
+_TEXT = "lower(CAST(t.task_input AS text)) LIKE lower(:text{}) ESCAPE '!'"
 
 _PIPELINES = """(
             SELECT pipeline_id FROM porch.pipeline
@@ -73,10 +72,11 @@ _FAILED = f"""
         ORDER BY c.updated_at DESC, c.task_id DESC LIMIT :look_at"""  # noqa: S608
 
 
-def newest(*, walk: str, by_change: bool, text_given: bool, limited: bool) -> str:
+def newest(*, walk: str, by_change: bool, texts: int, limited: bool) -> str:
     """The next tasks of a page, each with how many were looked at and the last of them.
 
     ``walk``: how tasks are come by: ``all``, ``not_done``, ``done``, ``both`` or ``failed``.
+    ``texts``: of how many one must be in the input.
     """
     parts = {"not_done": [_NOT_DONE], "done": [_DONE], "both": [_NOT_DONE, _DONE]}
     if walk in parts:
@@ -100,7 +100,8 @@ def newest(*, walk: str, by_change: bool, text_given: bool, limited: bool) -> st
             FROM porch.task t JOIN porch.pipeline p USING (pipeline_id)
             WHERE t.task_id = s.task_id
                 AND t.status = ANY (CAST(:statuses AS text[]))
-                {_TEXT if text_given else ""}{_LONG if limited else ""}
+                {f"AND ({' OR '.join(map(_TEXT.format, range(texts)))})" if texts else ""}
+                {_LONG if limited else ""}
             OFFSET 0) t
         ORDER BY {order} LIMIT :most
     )

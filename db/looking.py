@@ -135,8 +135,9 @@ def _narrowed(query: Select[Any], wanted: TaskFilter) -> Select[Any]:
         query = query.where(_T.status.in_([status.value for status in wanted.statuses]))
     if wanted.since is not None:
         query = query.where(_T.updated_at >= wanted.since)
-    if wanted.text:
-        query = query.where(cast(_T.task_input, Text).icontains(wanted.text, autoescape=True))
+    if wanted.texts:
+        kept = cast(_T.task_input, Text)
+        query = query.where(or_(*(kept.icontains(one, autoescape=True) for one in wanted.texts)))
     if wanted.message:
         query = query.where(_last_message().ilike(_pattern(wanted.message), escape="\\"))
     if wanted.stale is not None:

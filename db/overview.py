@@ -44,7 +44,7 @@ class OverviewLedger(PostgresBase):
         statement = glances.newest(
             walk=_walk(scope),
             by_change=scope.by_change,
-            text_given=scope.text is not None,
+            texts=len(scope.texts),
             limited=scope.limits is not None,
         )
         changed = after.changed if after and after.changed else _FOREVER
@@ -56,7 +56,7 @@ class OverviewLedger(PostgresBase):
             changed=changed,
             statuses=sorted(scope.statuses),
             not_done=sorted(scope.statuses - {Status.DONE}),
-            text=_within(scope.text or ""),
+            **{f"text{i}": _within(one) for i, one in enumerate(scope.texts)},
             limited=list(limits),
             limits=list(limits.values()),
             look_at=look_at,
@@ -159,7 +159,7 @@ def _walk(scope: Scope) -> str:
     if scope.by_change:
         return "failed"
     done = Status.DONE in scope.statuses
-    searched = scope.text is not None
+    searched = bool(scope.texts)
     # Of all pipelines, the walk through all tasks meets what is searched sooner than a walk through
     # each pipeline, which takes as many steps in every one of them.
     if scope.pipeline_id is None and (len(scope.statuses) == len(Status) or (done and searched)):

@@ -376,7 +376,8 @@ class TestLooking:
         done = Search(statuses=frozenset({S.DONE}))
         (task,) = porch.tasks(caller(secret), done, after=0, limit=9)
         assert task.task_input == {"run": "ERR1_%"}
-        assert porch.count(caller(secret), Search(text="err1_%")) == {"DONE": 1}
+        for words in ("err1_%", '{ "run": "err1_%" }'):
+            assert porch.count(caller(secret), Search(text=words)) == {"DONE": 1}
         assert porch.count(caller(secret), Search(since=datetime.now(UTC) + timedelta(1))) == {}
 
     def test_a_time_without_a_zone_is_refused(self, porch: Coordinator) -> None:

@@ -178,6 +178,8 @@ class TestTextInTheInput:
             ("SAMEA1", [3, 1]),
             ("samea1", [3, 1]),
             ('"sample":"same', [3, 2, 1]),
+            ('{"run": 2, "sample"', [2]),
+            ('": 3,\n  "sample": "samea1",', [3]),
             ("100%", [2]),
             ("100_", []),
             ("!", []),

@@ -54,7 +54,7 @@ _OPTIONS = (
         metavar="TEXT",
         help="All whose last message holds this; % stands for anything.",
     ),
-    click.option("--text", help="All whose input holds this."),
+    click.option("--text", help="All whose input holds this text, or piece of JSON."),
     click.option("--since", type=moment, help="All changed since then: a time, or an age like 2h."),
     click.option("--reason", metavar="TEXT", help="Kept in the task's history."),
     click.option("--yes", is_flag=True, help="Do not ask before changing all that match."),

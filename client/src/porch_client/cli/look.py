@@ -39,7 +39,7 @@ def show(door: Door, task: str, as_json: bool, version: str | None, pipeline: st
     help="May be given more than once.",
 )
 @click.option("--since", type=moment, help="Changed since then: a time, or an age like 2h or 3d.")
-@click.option("--text", help="Only tasks whose input holds this text.")
+@click.option("--text", help="Only tasks whose input holds this text, or piece of JSON.")
 @click.option(
     "--message-like",
     metavar="TEXT",
