@@ -82,6 +82,8 @@ class TestGroups:
         [
             ([], 0, "  no task is FAILED"),
             ([group()], 12, "  1 group with 12 FAILED tasks"),
+            ([group(tasks=1)], 1, "  1 group with 1 FAILED task"),
+            ([group(tasks=1)], 2, "  1 group with 1 of 2 FAILED tasks"),
             ([group(), group()], 4_020, "  2 groups with 24 of 4,020 FAILED tasks"),
         ],
     )

@@ -70,8 +70,9 @@ def _closing(groups: Sequence[FailureGroup], failed: int) -> str:
     if not groups:
         return "  no task is FAILED"
     grouped = sum(group.tasks for group in groups)
-    of = "" if grouped >= failed else f" of {failed:,}"
-    return f"  {many(len(groups), 'group')} with {grouped:,}{of} FAILED tasks"
+    some = "" if grouped >= failed else f"{grouped:,} of "
+    tasks = many(max(grouped, failed), "FAILED task")
+    return f"  {many(len(groups), 'group')} with {some}{tasks}"
 
 
 @click.command()
