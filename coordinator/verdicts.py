@@ -67,11 +67,13 @@ def check_decision(
         )
     check_input(task)
     if seen.status is Status.DONE:
+        has_reason = bool(reason and reason.strip())
         if not force:
+            missing = "--force" if has_reason else "--force --reason"
             raise ForceNeeded(
-                f"task {task.task_input_id[:12]} is DONE", "to run it again, add --force --reason"
+                f"task {task.task_input_id[:12]} is DONE", f"to run it again, add {missing}"
             )
-        if not (reason and reason.strip()):
+        if not has_reason:
             raise ReasonNeeded(
                 f"running task {task.task_input_id[:12]} again, which is DONE, needs a reason",
                 "add --reason: it is kept with the task",

@@ -94,9 +94,14 @@ class TestDecisions:
         with pytest.raises(IllegalChange, match="cannot cancel"):
             check_decision(TASK, Seen(status, 1), "cancel", "why", force=True)
 
-    def test_done_work_is_run_again_only_with_force(self) -> None:
-        with pytest.raises(ForceNeeded):
-            check_decision(TASK, Seen(S.DONE, 1), "rerun", "why", force=False)
+    @pytest.mark.parametrize(
+        ("reason", "missing"),
+        [("why", "--force"), (None, "--force --reason"), (" ", "--force --reason")],
+    )
+    def test_done_work_is_run_again_only_with_force(self, reason: str | None, missing: str) -> None:
+        with pytest.raises(ForceNeeded) as refused:
+            check_decision(TASK, Seen(S.DONE, 1), "rerun", reason, force=False)
+        assert refused.value.cure == f"to run it again, add {missing}"
 
     @pytest.mark.parametrize("reason", [None, "", "  "])
     def test_done_work_is_run_again_only_with_a_reason(self, reason: str | None) -> None:

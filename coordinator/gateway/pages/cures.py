@@ -9,7 +9,7 @@ from coordinator.errors import PorchError
 #: By code, instead of a cure that is for the command line.
 CURES = {
     "ambiguous_task": "open the task by its link among all tasks",
-    "force_needed": "tick the box for DONE tasks, and give a reason",
+    "force_needed": "tick the box for DONE tasks, which need a reason as well",
     "forbidden": "sign out, and enter a token of the pipeline: an administrator issues one",
     "illegal_change": "open the task to see what has happened",
     "reason_needed": "give a reason: it is kept with the task",
