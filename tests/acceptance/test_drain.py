@@ -189,7 +189,7 @@ def test_sigterm_gives_back_what_was_not_started_and_reports_what_was(
     )
     assert endings(user) == {
         "PENDING": ["not started by porch drain"] * 2,
-        "FAILED": ["stopped by signal SIGTERM of porch drain, signal SIGTERM"],
+        "FAILED": ["stopped by signal SIGTERM of porch drain"],
     }
 
 
@@ -210,7 +210,7 @@ def test_what_a_scheduler_stopped_is_given_back_and_the_next_job_runs_it(
     assert said.endswith(
         "  1 claimed  0 DONE  0 FAILED  1 released   --max reached: there may be more\n"
     )
-    message = "stopped by signal SIGTERM of porch drain, signal SIGTERM"
+    message = "stopped by signal SIGTERM of porch drain"
     assert endings(user) == {"PENDING": [message, None]}
     again = user.porch(*argv)
     assert again.returncode == 0, again.stderr

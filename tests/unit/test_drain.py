@@ -130,6 +130,13 @@ class TestWhatIsToldOfTheEnd:
         assert len(last_lines(b"x" * 10_000)) == 4000
         assert ending(-9, b"", None) == "signal SIGKILL"
 
+    def test_what_we_stopped_says_so_once_and_how_it_ended_if_otherwise(self) -> None:
+        stopped = "stopped by signal SIGTERM of porch drain"
+        assert ending(-15, b"", "SIGTERM") == stopped
+        assert ending(-15, b"half done", "SIGTERM") == f"{stopped}: half done"
+        assert ending(3, b"", "SIGTERM") == f"{stopped}, exit 3"
+        assert ending(-9, b"", "SIGTERM") == f"{stopped}, signal SIGKILL"
+
     def test_a_command_that_leaves_something_behind_is_over_when_it_ends(self) -> None:
         porch = FakePorch([{}])
         began = time.monotonic()
@@ -353,7 +360,7 @@ class TestSignals:
         code, said = porch.end()
         assert code == 128 + number
         assert porch.calls("release") == [[None, [1, 2]]]
-        message = "stopped by signal SIGTERM of porch drain, signal SIGTERM"
+        message = "stopped by signal SIGTERM of porch drain"
         assert porch.calls("update")[-1] == [[0, "FAILED", 1, message]]
         assert "3 claimed  0 DONE  1 FAILED  2 released" in said
 
@@ -399,7 +406,8 @@ class TestSignals:
         assert porch.end()[0] == 143
         ((task, status, _, message),) = porch.calls("update")[-1]
         assert (task, status) == (0, "FAILED")
-        assert message.startswith("stopped by signal SIGKILL of porch drain, signal SIGKILL")
+        assert message.startswith("stopped by signal SIGKILL of porch drain")
+        assert message.count("SIGKILL") == 1
 
     def test_what_was_stopped_is_given_back_where_that_is_wanted_and_what_ended_well_is_done(
         self, program: Callable[..., Program], tmp_path: Path
@@ -444,7 +452,7 @@ class TestSignals:
         assert porch.named("release") == [[None, [0]]] * 2
         ((task, message, name),) = porch.given_back
         assert (task, name is not None) == (0, True)
-        assert message == "stopped by signal SIGTERM of porch drain, signal SIGTERM"
+        assert message == "stopped by signal SIGTERM of porch drain"
 
     def test_a_release_that_is_refused_is_told(self, capfd: pytest.CaptureFixture[str]) -> None:
         porch = FakePorch([{}])

@@ -110,7 +110,8 @@ def ending(returncode: int, stderr: bytes, stopped_by: str | None) -> str:
     """
     how = f"exit {returncode}" if returncode >= 0 else f"signal {signal_name(-returncode)}"
     if stopped_by is not None:
-        how = f"stopped by signal {stopped_by} of porch drain, {how}"
+        ours = f"stopped by signal {stopped_by} of porch drain"
+        how = ours if how == f"signal {stopped_by}" else f"{ours}, {how}"
     said = last_lines(stderr)
     return f"{how}: {said}" if said else how
 
