@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -106,6 +107,10 @@ def task(task_input: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, "task_input": task_input}
 
 
+#: What each line of a drain that tells begins with: no task of the fake has other first digits.
+START = "  000000000000  attempt 1  "
+
+
 class TestWhatIsToldOfTheEnd:
     def test_exit_0_is_done_and_else_failed_with_the_last_words(
         self, capfd: pytest.CaptureFixture[str]
@@ -118,6 +123,35 @@ class TestWhatIsToldOfTheEnd:
         assert seen.err.count("no space left") == 2
         closing = "2 claimed  1 DONE  1 FAILED   why: porch failures --pipeline cardinal\n"
         assert closing in seen.err
+
+    @pytest.mark.parametrize(
+        ("terminal", "option", "told"),
+        [(False, (), False), (False, ("-v",), True), (True, (), True), (True, ("--quiet",), False)],
+    )
+    def test_each_start_and_end_is_told_on_a_terminal_or_where_that_is_wanted(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        *,
+        terminal: bool,
+        option: tuple[str, ...],
+        told: bool,
+    ) -> None:
+        monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+        porch = FakePorch([{"tool": "true"}, {"tool": "false"}, {"tool": "/no/such"}])
+        assert drain(porch, *option, "--", "{tool}") == 0
+        *lines, closing = capfd.readouterr().err.splitlines()
+        assert closing.startswith("  3 claimed")
+        said = [re.sub(r"  \d\.\d s$", "", line.removeprefix(START)) for line in lines]
+        assert said == (
+            [
+                *('starts  {"tool": "true"}', "exit 0", 'starts  {"tool": "false"}', "exit 1"),
+                'starts  {"tool": "/no/such"}',
+                "cannot start /no/such: [Errno 2] No such file or directory: '/no/such'",
+            ]
+            if told
+            else []
+        )
 
     def test_a_signal_is_named(self) -> None:
         porch = FakePorch([{}])

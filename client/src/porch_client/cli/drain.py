@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,7 +21,11 @@ from porch_client.cli.work import job_option
 from porch_client.drain.loop import Drain
 from porch_client.drain.plan import ON_STOP, OnStop, Plan
 from porch_client.errors import Misconfigured
+from porch_client.printable import printable
 from porch_client.render import drained
+
+if TYPE_CHECKING:
+    from porch_client.claimed import Claimed
 
 
 @click.command()
@@ -57,6 +63,13 @@ from porch_client.render import drained
     help="Seconds that running commands have after SIGTERM or Ctrl-C, before they are killed.",
 )
 @job_option
+@click.option(
+    "-v/-q",
+    "--verbose/--quiet",
+    "verbose",
+    default=None,
+    help="Whether to tell when a command starts and how it ends; if not said, on a terminal.",
+)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD ...")
 @pass_door
 def drain(
@@ -69,6 +82,7 @@ def drain(
     on_stop: OnStop,
     grace: float,
     job_id: str | None,
+    verbose: bool | None,
     words: tuple[str, ...],
 ) -> None:
     """Claim tasks, run CMD for each and report, until the claim queue is empty.
@@ -92,7 +106,9 @@ def drain(
             "give its path, or make it executable",
         )
     plan = Plan(words, pipeline, version, jobs, batch, grace, job_id, most, on_stop)
-    work = Drain(plan, door.porch, complain)
+    if verbose is None:
+        verbose = sys.stderr.isatty()
+    work = Drain(plan, door.porch, complain, _tell if verbose else lambda task, what: None)
     work.run()
     if work.failure is not None:
         complain(work.failure)
@@ -102,3 +118,7 @@ def drain(
         raise click.exceptions.Exit(exit_code(work.failure))
     if work.signals:
         raise click.exceptions.Exit(128 + work.signals[0])
+
+
+def _tell(task: Claimed, what: str) -> None:
+    say(printable(f"  {task.task_input_id[:12]}  attempt {task.attempt}  {what}"))

@@ -103,16 +103,18 @@ def _scalars(task_input: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def ending(returncode: int, stderr: bytes, stopped_by: str | None) -> str:
-    """The message for a command that failed: how it ended, and the last lines it wrote to stderr.
-
-    `stopped_by` is the name of the signal that we sent it, if we did.
-    """
+def how_it_ended(returncode: int, stopped_by: str | None) -> str:
+    """`exit 1`, or by which signal; `stopped_by` is the name of the one that we sent, if we did."""
     how = f"exit {returncode}" if returncode >= 0 else f"signal {signal_name(-returncode)}"
-    if stopped_by is not None:
-        ours = f"stopped by signal {stopped_by} of porch drain"
-        how = ours if how == f"signal {stopped_by}" else f"{ours}, {how}"
-    said = last_lines(stderr)
+    if stopped_by is None:
+        return how
+    ours = f"stopped by signal {stopped_by} of porch drain"
+    return ours if how == f"signal {stopped_by}" else f"{ours}, {how}"
+
+
+def ending(returncode: int, stderr: bytes, stopped_by: str | None) -> str:
+    """The message for a command that failed: how it ended, and the last lines of its stderr."""
+    how, said = how_it_ended(returncode, stopped_by), last_lines(stderr)
     return f"{how}: {said}" if said else how
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from porch_client.drain.beating import Beating
+from porch_client.drain.command import how_it_ended
 from porch_client.drain.process import Key, Running
 from porch_client.errors import PorchError
 from porch_client.model import NotReported
@@ -19,6 +20,10 @@ from porch_client.request_ids import new_request_id
 if TYPE_CHECKING:
     from porch_client.claimed import Claimed
     from porch_client.client import Porch
+
+
+#: Called with a task, and what has just become of its command.
+Tell = Callable[["Claimed", str], None]
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,14 @@ class Stopped:
 
 class Held:
     """What must be worked on or given back. `beating` hears of all that comes and goes; `fates`
-    counts what is not a result."""
+    counts what is not a result; `tell` is called at the end of each command."""
 
     def __init__(
-        self, beating: Beating, fates: Counter[str], complain: Callable[[PorchError], None]
+        self,
+        beating: Beating,
+        fates: Counter[str],
+        complain: Callable[[PorchError], None],
+        tell: Tell,
     ) -> None:
         self.request_id: str | None = None
         self.waiting: deque[tuple[Claimed, Sequence[str]]] = deque()
@@ -46,6 +55,7 @@ class Held:
         self._beating = beating
         self._fates = fates
         self._complain = complain
+        self._tell = tell
 
     def any(self) -> bool:
         """Whether anything is held, or may be by a claim without an answer."""
@@ -81,6 +91,8 @@ class Held:
         """The task of a command that is over; None if it is not ours any more. Until its report is
         answered it is kept alive."""
         task, _ = self.running.pop(running.key)
+        how = how_it_ended(running.process.returncode, running.stopped_by)
+        self._tell(task, f"{how}  {time.monotonic() - running.began:.1f} s")
         if self._beating.ended(running.key):
             return task
         self._beating.forget(running.key)

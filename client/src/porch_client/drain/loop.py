@@ -17,6 +17,7 @@ that makes claiming pointless stops it too, and lets the running commands end in
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import time
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from porch_client.drain.beating import Beating, about
 from porch_client.drain.command import ending, environment, fill, record, signal_name
-from porch_client.drain.held import Held, key_of
+from porch_client.drain.held import Held, Tell, key_of
 from porch_client.drain.outbox import Outbox, Pause
 from porch_client.drain.plan import Plan
 from porch_client.drain.process import Running
@@ -58,6 +59,7 @@ class Drain:
         plan: Plan,
         open_porch: Callable[[float | None], Porch],
         complain: Callable[[PorchError], None],
+        tell: Tell,
     ) -> None:
         self.claimed = 0
         self.failure: PorchError | None = None
@@ -65,13 +67,14 @@ class Drain:
         self._plan = plan
         self._open = open_porch
         self._complain = complain
+        self._tell = tell
         self._sessions = ExitStack()
         self._events: SimpleQueue[Running | None] = SimpleQueue()
         self._stopping = Stopping(lambda: self._events.put(None))
         self._pause = Pause(complain)
         self._beating = Beating(open_porch, complain, plan.grace, lambda: self._events.put(None))
         self.outbox = Outbox(self._pause, complain, self._beating.forget)
-        self._held = Held(self._beating, self.outbox.ended, complain)
+        self._held = Held(self._beating, self.outbox.ended, complain, tell)
         self._dry = False
         self._give_up_at: float | None = None
 
@@ -193,10 +196,13 @@ class Drain:
     def _launch(self, task: Claimed, words: Sequence[str]) -> None:
         facts = record(task)
         env = environment(facts, os.environ)
+        task_input = json.dumps(task.task_input, ensure_ascii=False)
+        self._tell(task, f"starts  {task_input[:80]}")  # before it can say a word
         try:
             running = Running(key_of(task), words, facts, env, self._events.put)
         except (OSError, ValueError) as error:
             problem = f"cannot start {words[0]}: {error}"
+            self._tell(task, problem)
             if isinstance(error, OSError) and error.errno in _HOST_TROUBLE:
                 self._held.waiting.append((task, words))
                 self._fail(Misconfigured("cannot_start", problem, "see what this host lacks"))

@@ -44,6 +44,7 @@ class Running:
         on_end: Callable[[Running], None],
     ) -> None:
         self.key = key
+        self.began = time.monotonic()
         self.stopped_by: str | None = None
         self._killer: threading.Timer | None = None
         self._kill = threading.Event()
