@@ -184,7 +184,9 @@ def test_a_secret_may_go_into_a_file_of_its_owners_alone(
     path = tmp_path / "token"
     issue = ("token", "issue", "--pipeline", user.pipeline, "--description", "d", "--into")
     admin = house.ready["admin_token"]
-    issued = json.loads(house.porch(*issue, str(path), token=admin).stdout)
+    done = house.porch(*issue, str(path), token=admin)
+    assert done.stderr == ""
+    issued = json.loads(done.stdout)
     assert "token" not in issued
     assert path.read_text().strip() not in json.dumps(issued)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -399,6 +399,31 @@ class TestAdmin:
         (line,) = lines(capsys.readouterr().out)
         assert (line["token"], line["token_id"]) == ("porch_s3cret", 7)
 
+    @pytest.mark.parametrize("rotated", [False, True])
+    def test_a_token_takes_the_place_of_another_and_of_nothing_else(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, rotated: bool
+    ) -> None:
+        new = Token(7, "cardinal", "farm", "2026-11-24T16:04:11+00:00", None)
+        old = dataclasses.replace(new, token_id=6)
+        session = FakeSession(issue_token=(new, "7" * 32), rotate_token=(new, "7" * 32, old))
+        command = ["issue", "--pipeline", "cardinal", "--description", "farm"]
+        command = ["token", *(["rotate", "6"] if rotated else command), "--into"]
+        path = tmp_path / "token"
+        for before in ("", "6" * 32, "6" * 32 + "\n"):
+            path.write_text(before)
+            assert session.porch(*command, str(path)) == 0
+            assert path.read_text() == "7" * 32 + "\n"
+            warned = "had another token, which is good until" in capsys.readouterr().err
+            assert warned == (bool(before) and not rotated)
+        asked = len(session.calls)
+        for before in ("Run,Lane\n", "6" * 31, "6" * 32 + "\n" + "6" * 32):
+            path.write_text(before)
+            assert session.porch(*command, str(path)) == 2
+            assert "something else than a token" in capsys.readouterr().err
+            assert path.read_text() == before
+        assert session.porch(*command, os.devnull) == 2
+        assert len(session.calls) == asked
+
 
 class TestHowItEnds:
     @pytest.mark.parametrize(

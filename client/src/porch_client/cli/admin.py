@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-from porch_client.cli.door import Door, emit, pass_door
+from porch_client.cli.door import Door, emit, pass_door, say
 from porch_client.cli.secret_file import secret_told
 from porch_client.cli.values import duration, kept, limit
 from porch_client.model import Pipeline
@@ -135,7 +136,8 @@ _into = click.option(
     "--into",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write the secret there, for its owner's eyes only, and print all else.",
+    help="Write the secret there, for its owner's eyes only, and print all else. It may replace"
+    " another token.",
 )
 
 
@@ -158,7 +160,11 @@ def issue(
         issued, secret = porch.issue_token(
             pipeline=pipeline, description=description, expires=expires or None
         )
-        tell(secret, dataclasses.asdict(issued))
+        if tell(secret, dataclasses.asdict(issued)):
+            say(
+                f"  {into} had another token, which is good until somebody revokes it:"
+                f" `porch token list --pipeline {shlex.quote(pipeline)}` has its ID"
+            )
 
 
 @token.command()
