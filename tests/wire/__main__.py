@@ -2,7 +2,8 @@
 
 ``python -m tests.wire`` writes ``tests/wire/v1``, a file for each message in the order in which
 they were sent. What is recorded is what clients of that day send for years: it is recorded once for
-a wire version, and never again to make a test pass.
+a wire version, and never again to make a test pass. What is added here, at the end, is recorded
+beside what there is.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ class Recorder:
             text = json.dumps(message, indent=1, sort_keys=True)
             text = text.replace(json.dumps(socket.gethostname()), '"recorded"')
             verb = envelope["headers"]["task"].removeprefix("porch.")
-            (FOLDER / f"{number:02}-{verb}.json").write_text(text + "\n")
+            path = FOLDER / f"{number:02}-{verb}.json"
+            earlier = list(FOLDER.glob(f"{number:02}-*.json"))
+            assert earlier in ([], [path]), f"{earlier} would be {path.name} now"
+            if not earlier:
+                path.write_text(text + "\n")
 
 
 def drive(admin: Porch, house: House, recorder: Recorder) -> None:
@@ -111,6 +116,16 @@ def drive(admin: Porch, house: House, recorder: Recorder) -> None:
     admin.pipelines()
     admin.pipeline(name)
     list(admin.admin_events())
+    with house.client(secret) as member:
+        done, failed = member.claim(2)
+        name, words = failed.task_input_id, (failed.attempt, "/scratch/7 is full", "1.0")
+        member.update([Change(name, "FAILED", *words, permanent=True)])
+        member.update([Change(done.task_input_id, "RUNNING", done.attempt)])
+        member.update([Change(done.task_input_id, "DONE", done.attempt)])
+        next(member.watch(after=0, task=name, status=["FAILED"], version="1.0"))
+        (group,) = member.failures(most=5)
+        list(member.failed_alike(group.group))
+        member.stats(hours=24)
 
 
 if __name__ == "__main__":

@@ -24,18 +24,21 @@ from tasks import guard, wire
 
 #: Messages of porch's own clients, recorded for the tests of old clients with new workers.
 _RECORDED = ROOT / "tests" / "wire" / f"v{wire.WIRE}"
-_ASKED = re.compile(r'_ask\(\s*"(\w+)",\s*"(porch\.\w+)"')
 _VERB = re.compile(r"porch\.(\w+)")
 
 
 @dataclass
 class Verb:
-    """One verb: the shape of its requests, the queue they go to, and one as it was recorded."""
+    """One verb: the shape of its requests, and the first that was recorded."""
 
     name: str
     shape: type[wire.Request]
-    queue: str
-    recorded: dict[str, Any] | None
+    recorded: dict[str, Any]
+
+    @property
+    def queue(self) -> str:
+        """Where its requests go."""
+        return str(self.recorded["queue"])
 
 
 def markdown() -> str:
@@ -73,15 +76,11 @@ def verbs() -> list[Verb]:
     for path in sorted(_RECORDED.glob("*.json")):
         message = json.loads(path.read_text(encoding="utf-8"))
         recorded.setdefault(message["envelope"]["headers"]["task"], message)
-    queues = {name: message["queue"] for name, message in recorded.items()}
-    for path in (ROOT / "client" / "src" / "porch_client").glob("*.py"):
-        for verb, queue in _ASKED.findall(path.read_text(encoding="utf-8")):
-            queues.setdefault(f"porch.{verb}", queue)
     found = []
     for shape in vars(wire).values():
         named = _VERB.match(inspect.getdoc(shape) or "") if inspect.isclass(shape) else None
         if named and issubclass(shape, wire.Request):
-            found.append(Verb(named[0], shape, queues[named[0]], recorded.get(named[0])))
+            found.append(Verb(named[0], shape, recorded[named[0]]))
     return found
 
 
@@ -127,15 +126,14 @@ def _section(verb: Verb) -> str:
     }
     own.pop("wire", None)
     said = re.sub(r"^porch\.\w+[:.]\s*", "", inspect.getdoc(verb.shape) or "")
+    (request,), *_ = verb.recorded["envelope"]["body"]
+    both = {"request": request, "answer": verb.recorded["answer"]}
     parts = [
         f"### {verb.name}\n",
         f"In queue {code(verb.queue)}. {prose(said[0].upper() + said[1:])}\n",
         _fields({**schema, "properties": own}),
+        *(f"For example, the {word}:\n\n{_example(one)}" for word, one in both.items()),
     ]
-    if verb.recorded:
-        (request,), *_ = verb.recorded["envelope"]["body"]
-        both = {"request": request, "answer": verb.recorded["answer"]}
-        parts += [f"For example, the {word}:\n\n{_example(one)}" for word, one in both.items()]
     return "\n".join(parts)
 
 
