@@ -26,8 +26,9 @@ from coordinator.proofs import Proof
 from coordinator.requests import Caller
 from coordinator.service import Coordinator
 from tasks.app import PATIENCE
+from tasks.reply import Reply, refusal, sentence
 from tasks.results import DATABASE_AWAY, Notice
-from tasks.wire import Reply, Request, parse, refusal, sentence
+from tasks.wire import Request, parse
 
 logger = logging.getLogger("porch")
 

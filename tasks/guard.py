@@ -19,9 +19,10 @@ from config.wiring import counting
 from coordinator.errors import BadRequest, PorchError, TooLarge
 from coordinator.operations import Operation
 from coordinator.tracing import well_formed
+from tasks.reply import refusal
 from tasks.telling import Telling
 from tasks.together import TOGETHER, Gatherer, has_come_again
-from tasks.wire import MOST_CHARACTERS, refusal
+from tasks.wire import MOST_CHARACTERS
 
 logger = logging.getLogger("porch")
 

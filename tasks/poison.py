@@ -24,8 +24,8 @@ from config.settings import Settings
 from coordinator.errors import InternalError, LedgerAway
 from db.base import answers
 from db.engine import make_engine
+from tasks.reply import refusal
 from tasks.together import TOGETHER
-from tasks.wire import refusal
 
 logger = logging.getLogger("porch")
 

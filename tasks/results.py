@@ -9,7 +9,7 @@ from typing import Any
 
 from celery.states import SUCCESS
 
-from tasks.wire import Reply
+from tasks.reply import Reply
 
 #: The state that a waiting client sees while a worker has its request and PostgreSQL is away.
 DATABASE_AWAY = "DATABASE_AWAY"

@@ -20,6 +20,7 @@ from coordinator.service import Coordinator
 from tasks import wire
 from tasks.app import app
 from tasks.door import Answer, Asked, Sent, Verb, answer
+from tasks.reply import Reply
 from tasks.results import store_all
 from tasks.together import TOGETHER, Told
 
@@ -55,7 +56,7 @@ def crowd(name: str, shape: type[R]) -> Callable[[Crowd[R]], Task]:
 
 
 def _registered(verb: Verb[R]) -> Task:
-    def run(task: Task, text: object) -> wire.Reply:
+    def run(task: Task, text: object) -> Reply:
         headers = task.request
         sent = Sent(headers.id, headers.get("porch_proof"), text, headers.get("traceparent"))
         return answer(task, [sent], verb)[0]

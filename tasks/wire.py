@@ -15,15 +15,13 @@ that have the keys ``__type__`` and ``__value__``, which a task_input may well h
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
 from pydantic import AwareDatetime, Field, ValidationError
 
-from coordinator.errors import BadRequest, PorchError, TooDeep, UnknownWire
+from coordinator.errors import BadRequest, TooDeep, UnknownWire
 from coordinator.sent import (
     Sent,
     SentDecision,
@@ -289,31 +287,3 @@ def parse(text: object, shape: type[Request]) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadRequest(f"{where[:200]}: {first['msg']}", "see the wire format") from None
-
-
-class Reply:
-    """An answer: JSON on the wire, one sentence in logs and in Flower."""
-
-    def __init__(self, answer: dict[str, Any], sentence: str, pipeline: str | None = None) -> None:
-        self.answer = answer
-        self.sentence = sentence
-        self.pipeline = pipeline
-
-    def __json__(self) -> str:
-        try:
-            return orjson.dumps(self.answer).decode()
-        except orjson.JSONEncodeError:  # half of a surrogate that somebody sent is told back
-            return json.dumps(self.answer, separators=(",", ":"))
-
-    def __repr__(self) -> str:
-        return f"pipeline={self.pipeline or '-'} {self.sentence}".rstrip()
-
-
-def sentence(facts: Mapping[str, object]) -> str:
-    """What is told of an answer, in words: ``n=1 new=1``."""
-    return " ".join(f"{name}={fact}" for name, fact in facts.items())
-
-
-def refusal(error: PorchError, pipeline: str | None = None) -> Reply:
-    """The answer that says no."""
-    return Reply({"error": error.as_wire()}, f"refused: {error.code}", pipeline)

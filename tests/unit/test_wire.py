@@ -11,7 +11,8 @@ import pytest
 from coordinator.errors import BadInput, BadRequest, TooDeep, UnknownTask, UnknownWire
 from coordinator.status import Status
 from tasks import wire
-from tasks.wire import Reply, Request, parse, refusal
+from tasks.reply import Reply, refusal
+from tasks.wire import Request, parse
 
 KEY = "ab" * 32
 SEEN = {"task": KEY, "status": "DONE", "attempt": 1}
