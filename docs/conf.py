@@ -25,6 +25,7 @@ html_title = f"porch {VERSION}"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx_copybutton",
     "_site.contents",
     "_site.reference",
     "_site.sources",

@@ -24,6 +24,7 @@ from porch_client import errors as clients
 from porch_client.cli import root
 from porch_client.client import Porch
 from tests.browser.conftest import FLAGS
+from tests.docs.pages import snippets
 from tests.docs.site_links import markdown_files, wrong_in_markdown, wrong_in_site
 from tests.house import environment, needs
 
@@ -85,7 +86,7 @@ def test_the_first_page_leads_to_every_part(site: Path) -> None:
         assert f'href="{page}.html"' in home
 
 
-def test_search_works_without_a_server_and_asks_nobody(site: Path) -> None:
+def test_search_and_copying_work_without_a_server_and_ask_nobody(site: Path) -> None:
     asked: list[str] = []
 
     def note(request: Request) -> None:
@@ -97,6 +98,11 @@ def test_search_works_without_a_server_and_asks_nobody(site: Path) -> None:
         page = chromium.new_page()
         page.on("request", note)
         page.goto(f"{(site / 'docs' / 'index.html').as_uri()}")
+        page.locator("button.copybtn").first.click()
+        page.evaluate("document.body.prepend(document.createElement('textarea'))")
+        page.locator("textarea").press("Control+V")
+        shown = next(one.text for one in snippets("docs/index.md") if one.language == "sh")
+        assert page.locator("textarea").input_value().strip() == shown.strip()
         page.get_by_placeholder("Search").fill("poison")
         page.keyboard.press("Enter")
         page.locator("#search-results a[href*='docs/runbook.html']").first.click()
