@@ -25,7 +25,7 @@ def nested(levels: int) -> str:
 #: Name of the case: the line, its code, what the message says, what the cure says.
 BAD_LINES = {
     "not JSON": ("Run=ERR1", "bad_json", "column 1", "one object a line"),
-    "cut short": ('{"a": "ERR', "bad_json", "column 11", "one object a line"),
+    "cut short": ('{"a": "ERR', "bad_json", "column 7: Unterminated string", "one object a line"),
     "a key twice": ('{"a": 1, "a": 2}', "bad_json", '"a" is given twice', "keep one"),
     "an array": ("[1, 2]", "not_an_object", "an array", '{"key": value}'),
     "a string": ('"ERR1"', "not_an_object", "a string", '{"key": value}'),

@@ -127,6 +127,11 @@ class TestJson:
             assert error.code == code
             assert error.message.startswith("line 2")
 
+    @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+    def test_a_line_that_is_cut_short_is_told_where_it_ends(self, end: str) -> None:
+        error = error_in('{"a": 1}\n{"a": 2' + end)
+        assert error.message.startswith("line 2, column 8: ")
+
     def test_a_key_given_twice_is_named(self) -> None:
         assert '"b" is given twice' in error_in('{"a": 1, "b": 2, "b": 2}').message
 

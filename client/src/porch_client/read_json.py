@@ -20,6 +20,7 @@ LONGEST = 16 << 20
 
 Numbered = tuple[int, dict[str, Any] | BadInput]
 
+_BLANK = " \t\r\n"  # as JSON has it, which is less than Python calls so
 _OUTSIDE = re.compile(rb'["\[\]{},]')
 _IN_STRING = re.compile(rb'["\\]')
 _STEP = {b"[": 1, b"{": 1, b"]": -1, b"}": -1, b",": 0}
@@ -113,7 +114,8 @@ def _first_line(raw: bytes, line: int) -> int:
 def _object_in(raw: bytes) -> dict[str, Any]:
     if len(raw) > LONGEST:
         raise BadInput("too_large", f"more than {LONGEST >> 20} MiB", _SMALLER)
-    value = _DECODER.decode(raw.decode())
+    # What is cut short is told where it ends, not at the beginning of the next line.
+    value = _DECODER.decode(raw.decode().rstrip(_BLANK))
     if not isinstance(value, dict):
         kind = _KINDS.get(type(value), "a number")
         raise BadInput("not_an_object", f"{kind}, not an object", 'write {"key": value}')
