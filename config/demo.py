@@ -24,6 +24,7 @@ from rich.table import Table
 
 from config.sample_sheet import distinct_definitions, write_sample_sheet
 from config.server_home import remove_state_dir
+from config.settings import known_names
 from coordinator.errors import PorchError
 
 _PIPELINE = "cardinal"
@@ -71,7 +72,9 @@ class _Demo:
         self.key = key
         self.runs = home / "runs.log"
         self.runs.touch()
-        self.env = dict(os.environ)
+        # Whatever this terminal is set to use: the demo has its own, and touches nobody else's.
+        theirs = known_names()
+        self.env = {name: value for name, value in os.environ.items() if name not in theirs}
         self.console = Console(stderr=False, highlight=False)
 
     def run(self) -> int:
@@ -96,8 +99,6 @@ class _Demo:
 
     def _start_server(self) -> subprocess.Popen[str]:
         self._say("starting PostgreSQL, Valkey and coordinator workers")
-        for name in ("PORCH_DATABASE_URL", "PORCH_BROKER_URL", "PORCH_RESULT_URL", "PORCH_TOKEN"):
-            self.env.pop(name, None)
         log = (self.home / "up.log").open("w+")
         server = subprocess.Popen(
             [*_command("porch-server"), "up", "--json"],
