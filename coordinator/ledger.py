@@ -18,6 +18,7 @@ from coordinator.errors import AccessDenied
 from coordinator.messages import FeedPage, Wanted
 from coordinator.model import (
     Change,
+    Changing,
     Claim,
     Event,
     KeyRange,
@@ -103,6 +104,17 @@ class Ledger(Protocol):
         """
         ...
 
+    def change_all(self, requests: Sequence[Changing]) -> list[list[Outcome]]:
+        """As ``change``, for each of the requests, one after the other."""
+        ...
+
+    def hold(self, task_ids: Sequence[int]) -> set[int]:
+        """Keep others from changing these tasks until the transaction that this is joined to ends.
+
+        Waits for nobody: returns those that nobody else was just changing.
+        """
+        ...
+
     def heartbeat(self, tasks: Sequence[tuple[int, int | None]], origin: Origin) -> list[Outcome]:
         """For each (task_id, attempt): extend the lease if it is held in that attempt (None: any).
 
@@ -126,6 +138,10 @@ class Ledger(Protocol):
         self, pipeline: Pipeline | None, ranges: Sequence[KeyRange], most: int
     ) -> list[list[Task]]:
         """For each range, up to ``most`` tasks of the pipeline (None: any) that are in it."""
+        ...
+
+    def find_all(self, ranges: Sequence[tuple[Pipeline, KeyRange]], most: int) -> list[list[Task]]:
+        """As ``find``, each range in a pipeline of its own; without the inputs."""
         ...
 
     def standing(

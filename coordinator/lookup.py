@@ -105,6 +105,20 @@ class Lookup:
             found[position] = pick_task(names[position], fitting)
         return [found[position] for position in range(len(names))]
 
+    def _find_all(self, wanted: Sequence[tuple[Pipeline, Name]]) -> list[Task | PorchError]:
+        """As ``_find``, each name in a pipeline of its own; the tasks come without their inputs."""
+        found: dict[int, Task | PorchError] = {}
+        ranges = []
+        for position, (pipeline, name) in enumerate(wanted):
+            try:
+                ranges.append((position, (pipeline, key_range(name))))
+            except PorchError as refusal:
+                found[position] = refusal
+        matches = self.ledger.find_all([one for _, one in ranges], MOST_MATCHES) if ranges else ()
+        for (position, _), fitting in zip(ranges, matches, strict=True):
+            found[position] = pick_task(wanted[position][1], fitting)
+        return [found[position] for position in range(len(wanted))]
+
     def _observe(self, task: Task, outcome: Outcome) -> None:
         """Tell the observer of a report that was taken."""
         if outcome.changed and outcome.status in REPORTABLE:

@@ -270,6 +270,10 @@ class Change:
     of_holder: bool = True
 
 
+#: What one request wants changed, and where it comes from.
+Changing = tuple[Sequence[Change], Origin]
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """How many tasks a sweep has moved: taken back, failed for good, and tried again.

@@ -10,12 +10,13 @@ from typing import Any
 from coordinator.arrivals import Handed, Registered
 from coordinator.errors import PorchError
 from coordinator.model import Standing, Swept
-from coordinator.requests import Caller, Claiming, Submission
+from coordinator.reporting import Updated
+from coordinator.requests import Caller, Claiming, Submission, Updating
 from coordinator.service import Coordinator
 from coordinator.work import MOST_SWEPT
 
 #: Verbs that answer a list, in which there may be refusals.
-_OF_MANY = ("update", "heartbeat", "release", "release_seen", "rerun", "cancel", "foresee")
+_OF_MANY = ("heartbeat", "release", "release_seen", "rerun", "cancel", "foresee")
 _OF_ONE = (
     *("release_claim", "bring", "show", "tasks", "outlines", "count", "feed"),
     *("page", "counts", "throughput", "busiest", "run_times", "failure_groups", "failures"),
@@ -82,6 +83,23 @@ class Observed(Coordinator):
                 self.observer.claimed(answer.pipeline.name, one.n, len(answer.tasks))
         return answers
 
+    def update_all(self, asked: Sequence[Updating]) -> list[Updated | PorchError | None]:
+        began = time.perf_counter()
+        n = len(asked)
+        try:
+            answers = super().update_all(asked)
+            n -= answers.count(None)  # counted when they are carried out
+        except PorchError as refusal:
+            self._failed(refusal, asked)
+            raise
+        finally:
+            self.observer.took("update", time.perf_counter() - began, n)
+        for one, answer in zip(asked, answers, strict=True):
+            told = answer.answers if isinstance(answer, Updated) else (answer,)
+            refusals = [each for each in told if isinstance(each, PorchError)]
+            self.observer.refuse(refusals, one.caller.request_id)
+        return answers
+
     def sweep(self, most: int = MOST_SWEPT) -> Swept:
         began = time.perf_counter()
         try:
@@ -94,7 +112,9 @@ class Observed(Coordinator):
         self.observer.swept(swept)
         return swept
 
-    def _failed(self, refusal: PorchError, asked: Sequence[Submission | Claiming]) -> None:
+    def _failed(
+        self, refusal: PorchError, asked: Sequence[Submission | Claiming | Updating]
+    ) -> None:
         for one in asked:
             self.observer.refuse((refusal,), one.caller.request_id)
 

@@ -79,6 +79,15 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Updating:
+    """Reports of one request: of tasks of the token's pipeline, where left out."""
+
+    caller: Caller
+    reports: Sequence[Report]
+    pipeline: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """The status and attempt that somebody saw before deciding what to do."""
 

@@ -9,12 +9,13 @@ from coordinator.foresight import Foresight
 from coordinator.moving import Moving
 from coordinator.overview import Overview
 from coordinator.queries import Queries
+from coordinator.reporting import Reporting
 from coordinator.tokens import Tokens
 from coordinator.work import Work
 
 
 class Coordinator(
-    Arrivals, Work, Moving, Queries, Feed, Foresight, Administration, Tokens, Overview
+    Arrivals, Reporting, Work, Moving, Queries, Feed, Foresight, Administration, Tokens, Overview
 ):
     """``Coordinator(ledger, limits)``: authorise, identify, call the ledger, give the verdict.
 

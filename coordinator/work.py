@@ -1,4 +1,4 @@
-"""The verbs for tasks that there are: report, give back, run again, cancel."""
+"""The verbs for tasks that there are: give back, run again, cancel."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from coordinator.arrivals import check_amount
-from coordinator.errors import AttemptNeeded, BadRequest, PorchError
+from coordinator.errors import PorchError
 from coordinator.lookup import Lookup, or_raise
-from coordinator.model import Change, Origin, Outcome, Pipeline, Swept, Task
+from coordinator.model import Change, Origin, Outcome, Swept, Task
 from coordinator.request_ids import new_request_id
-from coordinator.requests import Caller, Decision, Name, Report, Reported
-from coordinator.status import HELD, REPORTABLE, Status, sources
-from coordinator.verdicts import (
-    check_decision,
-    clean_message,
-    on_decision,
-    on_heartbeat,
-    on_report,
-)
+from coordinator.requests import Caller, Decision, Name, Reported
+from coordinator.status import HELD, Status
+from coordinator.verdicts import check_decision, clean_message, on_decision, on_report
 
 #: Tasks of one kind in one round of a sweep, and seconds for which a sweep begins new rounds.
 MOST_SWEPT = 1_000
@@ -28,43 +22,6 @@ SWEEP_SECONDS = 10.0
 
 class Work(Lookup):
     """What batch scripts and operators do with tasks, each with a token of their pipeline."""
-
-    def update(
-        self, caller: Caller, reports: Sequence[Report], *, pipeline: str | None = None
-    ) -> list[Reported | PorchError]:
-        """Record what holders report: RUNNING, DONE or FAILED; each verdict in order."""
-        who, origin = self._enter(caller)
-        target = self._own(who, pipeline)
-        check_amount(len(reports))
-        found = self._held(target, [report.name for report in reports])
-        wanted: list[tuple[Task, Change] | PorchError] = []
-        for report, task in zip(reports, found, strict=True):
-            if isinstance(task, PorchError):
-                wanted.append(task)
-            elif report.status not in REPORTABLE:
-                wanted.append(_not_reportable(report.status))
-            else:
-                wanted.append((task, _as_change(task, report)))
-        return self._judged(wanted, origin, on_report)
-
-    def heartbeat(
-        self, caller: Caller, names: Sequence[Name], *, pipeline: str | None = None
-    ) -> list[Reported | PorchError]:
-        """Say that the holder of each task is alive: extends its lease."""
-        who, origin = self._enter(caller)
-        target = self._own(who, pipeline)
-        check_amount(len(names))
-        found = self._held(target, names)
-        held = [
-            (task.task_id, name.attempt)
-            for name, task in zip(names, found, strict=True)
-            if isinstance(task, Task)
-        ]
-        outcomes = iter(self.ledger.heartbeat(held, origin) if held else ())
-        return [
-            on_heartbeat(task, name.attempt, next(outcomes)) if isinstance(task, Task) else task
-            for name, task in zip(names, found, strict=True)
-        ]
 
     def release(
         self,
@@ -165,16 +122,6 @@ class Work(Lookup):
             swept += self.ledger.sweep(new_request_id(), most)
         return swept
 
-    def _held(self, target: Pipeline, names: Sequence[Name]) -> list[Task | PorchError]:
-        """As ``_find``; where work is taken back by itself, a holder must name its attempt."""
-        found = self._find(target, names)
-        if target.lease is None:
-            return found
-        return [
-            _attempt_needed(task) if isinstance(task, Task) and name.attempt is None else task
-            for name, task in zip(names, found, strict=True)
-        ]
-
     def _judged(
         self,
         wanted: Sequence[tuple[Task, Change] | PorchError],
@@ -220,31 +167,3 @@ class Work(Lookup):
             change = Change(task.task_id, to, allowed, seen.attempt, text, of_holder=False)
             wanted.append((task, change))
         return self._judged(wanted, origin, on_decision)
-
-
-def _attempt_needed(task: Task) -> AttemptNeeded:
-    return AttemptNeeded(
-        f"task {task.task_input_id[:12]} has a lease, which may have run out: this report does not "
-        "say of which attempt it is",
-        "add --attempt N, as `porch claim` told it",
-    )
-
-
-def _as_change(task: Task, report: Report) -> Change:
-    return Change(
-        task.task_id,
-        report.status,
-        sources("update", report.status),
-        report.name.attempt,
-        clean_message(report.message),
-        report.job_id,
-        report.permanent,
-    )
-
-
-def _not_reportable(status: Status) -> BadRequest:
-    return BadRequest(
-        f"{status} cannot be reported",
-        "report RUNNING, DONE or FAILED; `porch release`, `porch cancel` and `porch rerun` "
-        "do the rest",
-    )

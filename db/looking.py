@@ -39,6 +39,20 @@ class LookingLedger(PostgresBase):
             found[row.n - 1].append(task_of(row, row.pipeline))
         return found
 
+    def find_all(self, ranges: Sequence[tuple[Pipeline, KeyRange]], most: int) -> list[list[Task]]:
+        values = {
+            "pipeline_ids": [pipeline.pipeline_id for pipeline, _ in ranges],
+            "lows": [keys.low for _, keys in ranges],
+            "highs": [keys.high for _, keys in ranges],
+            "versions": [keys.version for _, keys in ranges],
+            "most": most,
+        }
+        found: list[list[Task]] = [[] for _ in ranges]
+        with self._transaction() as connection:
+            for row in questions.FIND_OWN.execute(connection, values, len(ranges)):
+                found[row.n - 1].append(task_of(row, ranges[row.n - 1][0].name))
+        return found
+
     def standing(
         self, pipeline: Pipeline, version: str, keys: Sequence[bytes]
     ) -> dict[bytes, Status]:

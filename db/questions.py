@@ -26,6 +26,27 @@ FIND = text(
     """
 )
 
+#: The same where it is known in which pipeline, without the inputs: who reports needs none.
+FIND_OWN = Prepared(
+    "porch_find",
+    """
+    SELECT r.n, t.*
+    FROM unnest(CAST(:pipeline_ids AS bigint[]), CAST(:lows AS bytea[]), CAST(:highs AS bytea[]),
+            CAST(:versions AS text[])) WITH ORDINALITY AS r (pipeline_id, low, high, version, n)
+        CROSS JOIN LATERAL (
+            SELECT t.task_id, t.version, t.task_input_id, CAST(NULL AS json) AS task_input,
+                t.status, t.attempt, t.priority, t.created_at, t.updated_at, t.lease_until,
+                t.job_id, t.retry_at
+            FROM porch.task t
+            WHERE t.pipeline_id = r.pipeline_id AND t.task_input_id BETWEEN r.low AND r.high
+                AND (r.version IS NULL OR t.version = r.version)
+            ORDER BY t.task_input_id
+            LIMIT :most
+        ) t
+    ORDER BY r.n, t.task_id
+    """,
+)
+
 #: How keys stand that are known. At most one scope is live in a pipeline: "" or the version.
 KNOWN = text(
     """

@@ -23,8 +23,8 @@ _RETRY_AT = """
 _NOTE_LATE = """
         INSERT INTO porch.event (task_id, from_status, to_status, attempt, token_id, request_id,
             host, message, job_id, refused)
-        SELECT j.task_id, j.from_status, j.to_status, j.attempt, CAST(:token_id AS bigint),
-            CAST(:request_id AS uuid), CAST(:host AS text), j.message, j.job_id, true
+        SELECT j.task_id, j.from_status, j.to_status, j.attempt, j.token_id, j.request_id, j.host,
+            j.message, j.job_id, true
         FROM judged j"""
 
 #: Whether the current attempt has ended without a word of its holder: taken back, given back, or
@@ -56,6 +56,18 @@ _SINCE_CLAIM = """CASE WHEN c.from_status IN ('CLAIMED', 'RUNNING')
         END AS since_claim"""
 _UNTIMED = "CAST(NULL AS double precision) AS since_claim"
 
+#: Locks those of the tasks that nobody else has locked, and tells which: who carries out many
+#: requests together waits for nobody's, as the others would wait along.
+HOLD = Prepared(
+    "porch_hold",
+    """
+    SELECT task_id FROM porch.task
+    WHERE task_id = ANY (CAST(:task_ids AS bigint[]))
+    ORDER BY task_id
+    FOR NO KEY UPDATE SKIP LOCKED
+    """,
+)
+
 #: Notes a claim as carried out, so that its message, still under way, is handed nothing.
 CLOSE_CLAIM = text(
     """
@@ -74,21 +86,27 @@ HANDED = text(
     """
 )
 
-#: Tries one change for each of many tasks. The rows are locked first, in order, so that each is
-#: judged by what it is now and not by what it was when the statement began; a change happens only
-#: from the statuses and in the attempt that the caller allows, and only if this request has not
-#: made it before (``made_in``: in which attempt). The event is written by the same statement. A
-#: report of RUNNING that holds already is a sign of life, and one of FAILED may call a retry off.
-#: What comes from an attempt that is over changes nothing, and is noted. Every wanted row gets an
-#: answer.
+#: Tries one change for each of many tasks, of one request or of several (``ns``: which one, from
+#: 1). The rows are locked first, in order, so that each is judged by what it is now and not by what
+#: it was when the statement began; a change happens only from the statuses and in the attempt that
+#: the caller allows, and only if this request has not made it before (``made_in``: in which
+#: attempt). The event is written by the same statement. A report of RUNNING that holds already is a
+#: sign of life, and one of FAILED may call a retry off. What comes from an attempt that is over
+#: changes nothing, and is noted. Every wanted row gets an answer.
 CHANGE = Prepared(
     "porch_change",
     f"""
-    WITH wanted AS MATERIALIZED (
-        SELECT * FROM unnest(CAST(:task_ids AS bigint[]), CAST(:tos AS text[]),
+    WITH request AS MATERIALIZED (
+        SELECT *
+        FROM unnest(CAST(:token_ids AS bigint[]), CAST(:request_ids AS uuid[]),
+            CAST(:hosts AS text[])) WITH ORDINALITY AS r (token_id, request_id, host, n)
+    ), wanted AS MATERIALIZED (
+        SELECT w.*, request.token_id, request.request_id, request.host
+        FROM unnest(CAST(:ns AS integer[]), CAST(:task_ids AS bigint[]), CAST(:tos AS text[]),
             CAST(:sources AS text[]), CAST(:attempts AS integer[]), CAST(:messages AS text[]),
             CAST(:job_ids AS text[]), CAST(:permanents AS boolean[]), CAST(:held AS boolean[]))
-            AS w (task_id, to_status, sources, attempt, message, job_id, permanent, of_holder)
+            AS w (n, task_id, to_status, sources, attempt, message, job_id, permanent, of_holder)
+            JOIN request USING (n)
     ), locked AS MATERIALIZED (
         SELECT t.task_id, t.status, t.attempt, p.lease_seconds, p.max_attempts, p.retry_seconds
         FROM porch.task t
@@ -101,7 +119,7 @@ CHANGE = Prepared(
             l.max_attempts, l.retry_seconds, {_OVER} AS over,
             (
                 SELECT e.attempt FROM porch.event e
-                WHERE e.task_id = w.task_id AND e.request_id = :request_id
+                WHERE e.task_id = w.task_id AND e.request_id = w.request_id
                     AND e.to_status = w.to_status AND NOT e.refused
             ) AS made_in
         FROM wanted w JOIN locked l USING (task_id)
@@ -116,7 +134,8 @@ CHANGE = Prepared(
         WHERE t.task_id = j.task_id AND j.made_in IS NULL
             AND j.from_status = ANY (string_to_array(j.sources, ','))
             AND (j.attempt IS NULL OR j.attempt = j.at_attempt)
-        RETURNING t.task_id, t.status, j.from_status, t.attempt, j.message, j.job_id
+        RETURNING t.task_id, t.status, j.from_status, t.attempt, j.message, j.job_id, j.token_id,
+            j.request_id, j.host
     ), alive AS (
         UPDATE porch.task t
         SET updated_at = now(), lease_until = now() + make_interval(secs => j.lease_seconds)
@@ -132,8 +151,7 @@ CHANGE = Prepared(
     ), noted AS (
         INSERT INTO porch.event
             (task_id, from_status, to_status, attempt, token_id, request_id, host, message, job_id)
-        SELECT task_id, from_status, status, attempt, CAST(:token_id AS bigint),
-            CAST(:request_id AS uuid), CAST(:host AS text), message, job_id
+        SELECT task_id, from_status, status, attempt, token_id, request_id, host, message, job_id
         FROM changed ORDER BY task_id
     ), late AS (
         {_NOTE_LATE}
@@ -159,7 +177,9 @@ HEARTBEAT = Prepared(
     "porch_heartbeat",
     f"""
     WITH wanted AS MATERIALIZED (
-        SELECT w.*, 'RUNNING' AS to_status, 'heartbeat' AS message, CAST(NULL AS text) AS job_id
+        SELECT w.*, 'RUNNING' AS to_status, 'heartbeat' AS message, CAST(NULL AS text) AS job_id,
+            CAST(:token_id AS bigint) AS token_id, CAST(:request_id AS uuid) AS request_id,
+            CAST(:host AS text) AS host
         FROM unnest(CAST(:task_ids AS bigint[]), CAST(:attempts AS integer[]))
             AS w (task_id, attempt)
     ), locked AS MATERIALIZED (

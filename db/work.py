@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from coordinator.errors import InternalError
-from coordinator.model import Change, Origin, Outcome, Pipeline
+from coordinator.model import Change, Changing, Origin, Outcome, Pipeline
 from coordinator.status import Status
 from db import statements
 from db.base import PostgresBase
@@ -34,21 +34,36 @@ class WorkLedger(PostgresBase):
             return [(row.task_id, row.attempt) for row in rows]
 
     def change(self, changes: Sequence[Change], origin: Origin) -> list[Outcome]:
+        return self.change_all([(changes, origin)])[0]
+
+    def change_all(self, requests: Sequence[Changing]) -> list[list[Outcome]]:
+        wanted = [(n, change) for n, (changes, _) in enumerate(requests, 1) for change in changes]
+        told: list[list[Outcome]] = [[] for _ in requests]
         outcomes: dict[int, Outcome] = {}
         statement = self._change_statement()
+        origins = _origins([origin for _, origin in requests])
         with self._transaction() as connection:
-            for turn in _turns(changes):
-                batch = [changes[position] for position in turn]
-                found = _change(connection, statement, batch, origin)
-                for position, outcome in zip(turn, found, strict=True):
-                    outcomes[position] = outcome
-        return [outcomes[position] for position in range(len(changes))]
+            for turn in _turns([change for _, change in wanted]):
+                batch = [wanted[position] for position in turn]
+                found = _change(connection, statement, batch, origins)
+                outcomes.update(zip(turn, found, strict=True))
+        for position, (n, _) in enumerate(wanted):
+            told[n - 1].append(outcomes[position])
+        return told
+
+    def hold(self, task_ids: Sequence[int]) -> set[int]:
+        values = {"task_ids": list(task_ids)}
+        with self._transaction() as connection:
+            rows = statements.HOLD.execute(connection, values, len(task_ids))
+            return {row.task_id for row in rows}
 
     def heartbeat(self, tasks: Sequence[tuple[int, int | None]], origin: Origin) -> list[Outcome]:
         values = {
             "task_ids": [task_id for task_id, _ in tasks],
             "attempts": [attempt for _, attempt in tasks],
-            **_origin(origin),
+            "token_id": origin.token_id,
+            "request_id": str(origin.request_id),
+            "host": origin.host,
         }
         with self._transaction() as connection:
             found = _outcomes(connection, statements.HEARTBEAT, values)
@@ -62,11 +77,11 @@ class WorkLedger(PostgresBase):
         return statements.CHANGE_TIMED
 
 
-def _origin(origin: Origin) -> dict[str, Any]:
+def _origins(origins: Sequence[Origin]) -> dict[str, Any]:
     return {
-        "token_id": origin.token_id,
-        "request_id": str(origin.request_id),
-        "host": origin.host,
+        "token_ids": [origin.token_id for origin in origins],
+        "request_ids": [str(origin.request_id) for origin in origins],
+        "hosts": [origin.host for origin in origins],
     }
 
 
@@ -87,9 +102,14 @@ def _turns(changes: Sequence[Change]) -> list[list[int]]:
 
 
 def _change(
-    connection: Connection, statement: Prepared, batch: Sequence[Change], origin: Origin
+    connection: Connection,
+    statement: Prepared,
+    numbered: Sequence[tuple[int, Change]],
+    origins: dict[str, Any],
 ) -> list[Outcome]:
+    batch = [change for _, change in numbered]
     values = {
+        "ns": [n for n, _ in numbered],
         "task_ids": [change.task_id for change in batch],
         "tos": [change.to.value for change in batch],
         "sources": [",".join(sorted(change.sources)) for change in batch],
@@ -98,7 +118,7 @@ def _change(
         "job_ids": [change.job_id for change in batch],
         "permanents": [change.permanent for change in batch],
         "held": [change.of_holder for change in batch],
-        **_origin(origin),
+        **origins,
     }
     found = _outcomes(connection, statement, values)
     return [found[change.task_id] for change in batch]

@@ -52,13 +52,14 @@ Proved = tuple[Caller, R, Proof | None]
 class Verb(Generic[R]):
     """A verb as the queue knows it: ``carry_out`` answers several requests, each by itself.
 
+    Or says None of one: it has not been carried out, as the others would have had to wait for it.
     ``lasting``: when PostgreSQL stays away, a request is put back; otherwise it is refused, as it
     comes again by itself.
     """
 
     name: str
     shape: type[R]
-    carry_out: Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError]]
+    carry_out: Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError | None]]
     lasting: bool = True
 
 
@@ -72,9 +73,18 @@ class Sent:
     traceparent: object = None
 
 
-def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
+def answer_alone(task: Task, sent: Sent, verb: Verb[R]) -> Reply:
+    """As ``answer``, for one request, which waits for whom it must wait for."""
+    (reply,) = answer(task, [sent], verb)
+    if reply is None:
+        raise AssertionError("unreachable: who is alone waits")
+    return reply
+
+
+def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply | None]:
     """The reply to each request: the verb's answer, or the error as data.
 
+    None to one of several that is to be answered alone, for which the others would have to wait.
     Raises Reject, which puts what ``task`` came with back into its queue, when PostgreSQL stays
     away and the verb is ``lasting``.
     """
@@ -98,13 +108,18 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply]:
     answers = [r if isinstance(r, PorchError) else next(told) for r in requests]
     took = time.perf_counter() - began
     for operation, request, answered in zip(operations, requests, answers, strict=True):
-        _log(operation, request, answered, len(sent), took)
+        if answered is not None:
+            _log(operation, request, answered, len(sent), took)
     return [
-        refusal(one, operation.pipeline)
-        if isinstance(one, PorchError)
-        else Reply({"ok": one[0]}, sentence(_without_pipeline(one[1])), operation.pipeline)
+        None if one is None else _reply(one, operation.pipeline)
         for operation, one in zip(operations, answers, strict=True)
     ]
+
+
+def _reply(answered: Answer | PorchError, pipeline: str | None) -> Reply:
+    if isinstance(answered, PorchError):
+        return refusal(answered, pipeline)
+    return Reply({"ok": answered[0]}, sentence(_without_pipeline(answered[1])), pipeline)
 
 
 def _log(
@@ -147,10 +162,12 @@ def _without_pipeline(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
     return {name: fact for name, fact in facts.items() if name != "pipeline"}
 
 
-def _answers(task: Task, sent: Sequence[Proved[R]], verb: Verb[R]) -> Sequence[Answer | PorchError]:
+def _answers(
+    task: Task, sent: Sequence[Proved[R]], verb: Verb[R]
+) -> Sequence[Answer | PorchError | None]:
     ids = [str(caller.request_id) for caller, _, _ in sent]
 
-    def carry_out() -> Sequence[Answer | PorchError]:
+    def carry_out() -> Sequence[Answer | PorchError | None]:
         porch = coordinator()
         tokens = porch.proofs.open([proof for _, _, proof in sent])
         asked = [

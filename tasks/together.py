@@ -22,7 +22,7 @@ from tasks.transport import acknowledge
 TOGETHER = "porch.together"
 
 #: The verbs that have something to gain.
-_VERBS = ("porch.submit", "porch.claim")
+_VERBS = ("porch.submit", "porch.claim", "porch.update")
 #: Messages of one batch, and bytes of each: a larger one may hold hundreds of definitions, and is a
 #: batch by itself, lest a hundred of them become one transaction that everybody waits for.
 _MOST = 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -15,18 +15,28 @@ from coordinator.errors import PorchError
 from coordinator.model import Standing
 from coordinator.operations import Fact
 from coordinator.proofs import unsealed
-from coordinator.requests import Caller, Claiming, Name, Policy, Rotation, Search, Submission
+from coordinator.reporting import Updated
+from coordinator.requests import (
+    Caller,
+    Claiming,
+    Name,
+    Policy,
+    Rotation,
+    Search,
+    Submission,
+    Updating,
+)
 from coordinator.service import Coordinator
 from tasks import wire
 from tasks.app import app
-from tasks.door import Answer, Asked, Sent, Verb, answer
+from tasks.door import Answer, Asked, Sent, Verb, answer, answer_alone
 from tasks.reply import Reply
 from tasks.results import store_all
 from tasks.together import TOGETHER, Told
 
 R = TypeVar("R", bound=wire.Request)
 Single = Callable[[Coordinator, Caller, R], Answer]
-Crowd = Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError]]
+Crowd = Callable[[Coordinator, Asked[R]], Sequence[Answer | PorchError | None]]
 
 #: The verbs that answer several requests in one transaction.
 _CROWD: dict[str, Verb[Any]] = {}
@@ -59,7 +69,7 @@ def _registered(verb: Verb[R]) -> Task:
     def run(task: Task, text: object) -> Reply:
         headers = task.request
         sent = Sent(headers.id, headers.get("porch_proof"), text, headers.get("traceparent"))
-        return answer(task, [sent], verb)[0]
+        return answer_alone(task, sent, verb)
 
     return app.task(run, bind=True, name=verb.name, typing=False)
 
@@ -68,10 +78,18 @@ def _registered(verb: Verb[R]) -> Task:
 @app.task(bind=True, name=TOGETHER, ignore_result=True, acks_on_failure_or_timeout=False)
 def together(task: Task, name: str, requests: Sequence[tuple[str, object, object, object]]) -> Told:
     """Answer several requests of one verb, which the worker has gathered."""
-    replies = answer(task, [Sent(*request) for request in requests], _CROWD[name])
-    ids = [request_id for request_id, *_ in requests]
-    store_all(app.backend, list(zip(ids, replies, strict=True)))
+    verb, sent = _CROWD[name], [Sent(*request) for request in requests]
+    replies = answer(task, sent, verb)
+    _store((one, reply) for one, reply in zip(sent, replies, strict=True) if reply is not None)
+    # These would have kept the others waiting, who have their answers now.
+    for n in [n for n, reply in enumerate(replies) if reply is None]:
+        reply = replies[n] = answer_alone(task, sent[n], verb)
+        _store([(sent[n], reply)])
     return Told(replies)
+
+
+def _store(answers: Iterable[tuple[Sent, wire.Reply]]) -> None:
+    store_all(app.backend, [(one.request_id, reply) for one, reply in answers])
 
 
 # Work ---------------------------------------------------------------------------------------
@@ -102,14 +120,19 @@ def claim(porch: Coordinator, asked: Asked[wire.ClaimRequest]) -> list[Answer | 
     ]
 
 
-@door("update", wire.UpdateRequest)
-def update(porch: Coordinator, caller: Caller, asked: wire.UpdateRequest) -> Answer:
+@crowd("update", wire.UpdateRequest)
+def update(
+    porch: Coordinator, asked: Asked[wire.UpdateRequest]
+) -> list[Answer | PorchError | None]:
     """Record reports."""
-    reports = [change.report() for change in asked.changes]
-    counts = Counter(report.status.value for report in reports)
-    answers = porch.update(caller, reports, pipeline=asked.pipeline)
-    facts = {**dict(sorted(counts.items())), "refused": _refused(answers)}
-    return _reported(answers), facts
+    wanted = [
+        Updating(caller, [change.report() for change in one.changes], one.pipeline)
+        for caller, one in asked
+    ]
+    return [
+        _updated(one, updated) if isinstance(updated, Updated) else updated
+        for one, updated in zip(wanted, porch.update_all(wanted), strict=True)
+    ]
 
 
 @door("heartbeat", wire.HeartbeatRequest)
@@ -316,6 +339,12 @@ def _submitted(registered: Registered) -> Answer:
 def _claimed(n: int, handed: Handed) -> Answer:
     tasks = [shapes.task(task) for task in handed.tasks]
     return {"tasks": tasks}, {"pipeline": handed.pipeline.name, "n": n, "claimed": len(tasks)}
+
+
+def _updated(asked: Updating, updated: Updated) -> Answer:
+    counts = Counter(report.status.value for report in asked.reports)
+    facts = {**dict(sorted(counts.items())), "refused": _refused(updated.answers)}
+    return _reported(updated.answers), {"pipeline": updated.pipeline.name, **facts}
 
 
 def _reported(answers: Sequence[Any]) -> dict[str, Any]:

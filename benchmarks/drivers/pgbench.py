@@ -54,6 +54,8 @@ _SUBMIT = {
     "inputs": f"ARRAY['{_INPUT}']",
 }
 _CHANGE = {
+    **_REQUEST,
+    "ns": "ARRAY[1]",
     "task_ids": "ARRAY[:c_task_id]",
     "attempts": "ARRAY[:c_attempt]",
     "messages": "ARRAY[NULL]",

@@ -68,6 +68,7 @@ def make_gateway(porch: Coordinator, told: metrics.Told | None = None) -> FastAP
             "/tasks": tasks.created,
             "/tasks/claim": tasks.claimed,
             "/api/v2/tasks/claim": work.claimed,
+            "/api/v2/tasks/update": work.updated,
         },
     )
     app.add_middleware(OneLine)

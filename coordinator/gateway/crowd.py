@@ -16,7 +16,8 @@ from coordinator.arrivals import Handed, Registered
 from coordinator.errors import PorchError
 from coordinator.gathering import Gathering
 from coordinator.lookup import or_raise
-from coordinator.requests import Claiming, Submission
+from coordinator.reporting import Updated
+from coordinator.requests import Claiming, Submission, Updating
 from coordinator.service import Coordinator
 
 Q = TypeVar("Q")
@@ -27,7 +28,7 @@ A = TypeVar("A")
 _LANES = 4
 _MOST = 100
 #: Connections that the ledger needs for all of this.
-CONNECTIONS = 2 * _LANES
+CONNECTIONS = 3 * _LANES
 
 
 class Crowd:
@@ -40,6 +41,7 @@ class Crowd:
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="crowd")
         self._submissions = _Together(porch.submit_all, self._threads)
         self._claims = _Together(porch.claim_all, self._threads)
+        self._reports = _Together(porch.update_all, self._threads)
 
     async def submit(self, asked: Submission) -> Registered:
         """Register definitions: see Coordinator.submit."""
@@ -48,6 +50,10 @@ class Crowd:
     async def claim(self, asked: Claiming) -> Handed:
         """Hand out PENDING tasks: see Coordinator.claim."""
         return or_raise(await self._claims.answer(asked))
+
+    async def update(self, asked: Updating) -> Updated | None:
+        """Record reports: see Coordinator.update_all, also for what None means."""
+        return or_raise(await self._reports.answer(asked))
 
     def close(self) -> None:
         """Give up the threads; what is under way is carried out."""

@@ -1,4 +1,5 @@
-"""The lane for what a crowd asks all day: to register one task, to claim some.
+"""The lane for what a crowd asks all day: to register one task, to claim some, to
+report of a few.
 
 Most of the time of such a request goes into finding its route, its parameters and their documents.
 Here the plain ones are answered before all that: a well-formed request that succeeds. Every other

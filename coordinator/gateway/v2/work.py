@@ -22,9 +22,12 @@ from coordinator.gateway.v2.bodies import (
 )
 from coordinator.gateway.v2.documents import problems
 from coordinator.operations import tell
-from coordinator.requests import Caller, Claiming
+from coordinator.requests import Caller, Claiming, Updating
 
 _CLAIMED = TypeAdapter(ClaimAnswer)
+_RESULTS = TypeAdapter(ResultsAnswer)
+#: Reports of one request that go together with those of others.
+_FEW = 10
 
 router = APIRouter(prefix="/tasks", tags=["v2: work"], responses=problems(400, 404, 413))
 
@@ -64,6 +67,20 @@ def update(porch: Porch, caller: Writer, body: UpdateBody) -> ResultsAnswer:
     """Report RUNNING, DONE or FAILED for tasks that the caller holds."""
     reports = [change.report() for change in body.changes]
     return {"results": results(porch.update(caller, reports, pipeline=body.pipeline))}
+
+
+async def updated(crowd: Crowd, caller: Caller, body: bytes) -> tuple[int, bytes]:
+    """As ``update``, as JSON: see ``lane``. Raises ValueError for what is to be carried out alone:
+    more than a few reports, or of what somebody else is just changing."""
+    asked = UpdateBody.model_validate_json(body)
+    if len(asked.changes) > _FEW:
+        raise ValueError("more than a few reports")
+    reports = [change.report() for change in asked.changes]
+    told = await crowd.update(Updating(caller, reports, asked.pipeline))
+    if told is None:
+        raise ValueError("others are changing this")
+    tell("porch.update", pipeline=told.pipeline.name)
+    return 200, _RESULTS.dump_json({"results": results(told.answers)})
 
 
 @router.post("/heartbeat")
