@@ -16,7 +16,7 @@ from typing import Any
 from config.wiring import make_coordinator
 from coordinator.errors import IdentityConflict, LedgerAway
 from coordinator.model import Standing
-from coordinator.requests import Name, Policy, Report, Reported
+from coordinator.requests import Name, Policy, Report, Reported, Updating
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from tests.factories import caller
@@ -102,6 +102,23 @@ def update(porch: Coordinator, job: dict[str, Any]) -> list[list[bool | str]]:
     return found
 
 
+def update_all(porch: Coordinator, job: dict[str, Any]) -> list[list[bool | str]]:
+    """As ``update``, with the batches as requests that have come together; ``together``: how many.
+
+    What others are just changing is reported alone, as a worker does.
+    """
+    status, found = Status(job["status"]), []
+    for at in range(0, len(job["batches"]), job["together"]):
+        asked = [
+            Updating(caller(job["secret"]), [Report(Name(key, attempt=1), status) for key in keys])
+            for keys in job["batches"][at : at + job["together"]]
+        ]
+        for one, answer in zip(asked, _patiently(porch.update_all, asked), strict=True):
+            told = answer or _patiently(porch.update_all, [one])[0]
+            found.append([a.changed if isinstance(a, Reported) else a.code for a in told.answers])
+    return found
+
+
 def policy(porch: Coordinator, job: dict[str, Any]) -> list[str]:
     """Set each identity policy in turn; the policy after each."""
     found = []
@@ -130,6 +147,7 @@ _VERBS: dict[str, Callable[[Coordinator, dict[str, Any]], Any]] = {
     "submit": submit,
     "claim": claim,
     "update": update,
+    "update_all": update_all,
     "policy": policy,
 }
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg2
 import pytest
 
 from tests.factories import definition
 from tests.gateway.npg import a_task, full
-from tests.house import User
+from tests.house import House, User
 
 #: A query, which these paths ignore, keeps a request off the lane.
 ON_THE_LANE, OFF_IT = {}, {"not": "plain"}
@@ -183,6 +185,94 @@ def test_a_claim_under_a_name_is_handed_the_same_on_the_lane_and_off_it(
     assert [len(reply["tasks"]) for reply in replies] == [2, 2, 2]
     assert len({json.dumps([t["task_input_id"] for t in r["tasks"]]) for r in replies}) == 1
     assert {reply["request_id"] for reply in replies} == {named["request_id"]}
+
+
+def change(key: str, **fields: Any) -> dict[str, Any]:
+    return {"task": key, "status": "RUNNING", "attempt": 1, **fields}
+
+
+def bodies_of_reports(key: str) -> list[bytes]:
+    """Of a task that was claimed; plain ones and odd ones."""
+    plain = change(key)
+    return [
+        json.dumps(body).encode()
+        for body in (
+            {"changes": [plain]},
+            {"changes": [plain, change(key, status="DONE"), change(key, status="FAILED")]},
+            {"changes": [change(key, message="样本 🧬 \u0000", job_id="4711", status="FAILED")]},
+            {"changes": [change(key, attempt=None), change("f" * 64), change(key, attempt=7)]},
+            {"changes": [change(key, status="PENDING"), change("no key")]},
+            {"changes": [plain] * 11},
+            {"changes": []},
+            {"changes": [plain], "pipeline": "none"},
+            {"changes": [{"task": key, "status": "LOST"}]},
+            {"changes": plain},
+            {"surprise": 1},
+            [],
+        )
+    ] + [b"nonsense"]
+
+
+@pytest.mark.parametrize("n", range(13))
+def test_a_report_is_told_alike(owner: httpx.Client, user: User, n: int) -> None:
+    as_json = {"Content-Type": "application/json"}
+    replies = []
+    for way in (ON_THE_LANE, OFF_IT):
+        user.register({"n": len(replies)})
+        (task,) = user.client.claim(1)
+        body = bodies_of_reports(task.task_input_id)[n]
+        reply = owner.post("/api/v2/tasks/update", content=body, params=way, headers=as_json)
+        status, answer, headers = told(reply)
+        said = json.dumps(answer).replace(task.task_input_id, "KEY")
+        kept = [(e.to_status, e.message, e.job_id) for e in user.history(task.task_input_id)]
+        replies.append((status, said.replace(task.task_input_id[:12], "KEY"), headers, kept))
+    assert replies[0] == replies[1]
+
+
+def test_a_crowd_of_reports_is_answered_each_by_itself(owner: httpx.Client, user: User) -> None:
+    user.register(*[{"n": n} for n in range(40)])
+    keys = [task.task_input_id for task in user.client.claim(40)]
+
+    def report(key: str) -> bool:
+        reply = owner.post("/api/v2/tasks/update", json={"changes": [change(key, status="DONE")]})
+        (verdict,) = reply.json()["results"]
+        assert verdict["task_input_id"] == key
+        return bool(verdict["changed"])
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sorted(pool.map(report, [*keys, *keys])) == [False] * 40 + [True] * 40
+    assert user.client.count() == {"DONE": 40}
+
+
+def test_a_report_of_what_somebody_else_is_changing_waits_alone(
+    house: House, owner: httpx.Client, user: User
+) -> None:
+    user.register(*[{"n": n} for n in range(20)])
+    keys = [task.task_input_id for task in user.client.claim(20)]
+
+    def report(key: str) -> bool:
+        reply = owner.post("/api/v2/tasks/update", json={"changes": [change(key, status="DONE")]})
+        return bool(reply.json()["results"][0]["changed"])
+
+    with ThreadPoolExecutor(20) as pool:
+        with in_hand(house, keys[0]):
+            late, *others = [pool.submit(report, key) for key in keys]
+            assert all(one.result() for one in others)
+            assert not late.done()
+        assert late.result()
+
+
+@contextmanager
+def in_hand(house: House, key: str) -> Iterator[None]:
+    """Somebody else is just changing the task."""
+    connection = psycopg2.connect(house.ready["database_url"].replace("+psycopg2", ""))
+    try:
+        with connection.cursor() as cursor:
+            lock = "SELECT FROM porch.task WHERE task_input_id = %s FOR NO KEY UPDATE"
+            cursor.execute(lock, [bytes.fromhex(key)])
+        yield
+    finally:
+        connection.close()
 
 
 def test_a_key_that_is_sent_again_registers_once(owner: httpx.Client, user: User) -> None:

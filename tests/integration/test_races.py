@@ -108,6 +108,28 @@ def test_reporters_of_the_same_tasks_change_each_once(
     assert Counter(answers) == {True: 400, False: 400 * (RACERS - 1)}
 
 
+def test_crowds_of_reporters_of_the_same_tasks_change_each_once(
+    porch: Coordinator, database_url: str, racers: Racers
+) -> None:
+    """Half of them in crowds, with one task in a request or some; half with many in a request."""
+    _, secret = pipeline(porch)
+    keys = submit(porch, secret, definitions(400))
+    porch.claim(Caller(secret, uuid4()), 400)
+    jobs = [
+        {
+            "verb": "update_all" if seed % 2 else "update",
+            "url": database_url,
+            "secret": secret,
+            "status": "DONE",
+            "batches": shuffled(keys, seed, 1 + seed % 4 if seed % 2 else 100),
+            "together": 16,
+        }
+        for seed in range(RACERS)
+    ]
+    answers = [answer for found in racers.race(jobs) for batch in found for answer in batch]
+    assert Counter(answers) == {True: 400, False: 400 * (RACERS - 1)}
+
+
 def test_submitting_and_claiming_at_once_hands_out_everything_once(
     porch: Coordinator, database_url: str, racers: Racers
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,13 +59,40 @@ def answers(redis: Redis, messages: list[dict[str, Any]]) -> list[Any]:
     return [json.loads(json.loads(raw)["result"]) for raw in wait_until(found, 60, "all answers")]
 
 
+def reports(user: User, keys: Sequence[str], status: str = "DONE") -> list[dict[str, Any]]:
+    """Messages that report one task each."""
+    changes = [{"task": key, "status": status, "attempt": 1} for key in keys]
+    return [
+        envelope(text(changes=[change]), task="porch.update", token=user.token)
+        for change in changes
+    ]
+
+
 @contextmanager
 def held_up(house: House, user: User) -> Iterator[None]:
     """Whatever registers work of the user's pipeline waits meanwhile."""
+    with locked(house, "SELECT FROM porch.pipeline WHERE name = %s FOR UPDATE", user.pipeline):
+        yield
+
+
+@contextmanager
+def held_up_at_the_end(house: House, user: User) -> Iterator[None]:
+    """Whatever has changed a task for the user waits meanwhile, as it writes the event."""
+    lock = (
+        "SELECT FROM porch.token JOIN porch.pipeline USING (pipeline_id) WHERE name = %s"
+        " FOR UPDATE OF token"
+    )
+    with locked(house, lock, user.pipeline):
+        yield
+
+
+@contextmanager
+def locked(house: House, lock: str, *values: Any) -> Iterator[None]:
+    """What this statement locks is, meanwhile."""
     connection = psycopg2.connect(house.ready["database_url"].replace("+psycopg2", ""))
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT FROM porch.pipeline WHERE name = %s FOR UPDATE", [user.pipeline])
+            cursor.execute(lock, values)
         yield
     finally:
         connection.close()
@@ -146,3 +174,66 @@ def test_a_child_that_is_killed_with_many_in_hand_loses_none(
     # It was a child that died, and not the worker.
     assert "Unrecoverable" not in (house.state_dir / "worker.submit.log").read_text()
     assert house.pid("worker.submit") == worker
+
+
+def claimed(user: User, n: int = N) -> list[str]:
+    """Tasks that the user holds."""
+    user.register(*[{"n": i} for i in range(n)])
+    return [task.task_input_id for task in user.client.claim(n)]
+
+
+def changed(answers: list[Any]) -> list[bool]:
+    return [answer["ok"]["results"][0]["changed"] for answer in answers]
+
+
+def test_reports_that_come_while_the_worker_is_busy_are_one_transaction(
+    house: House, redis: Redis, user: User
+) -> None:
+    keys = claimed(user)
+    messages = reports(user, keys)
+    with held_up_at_the_end(house, user):
+        send(redis, messages[:1], "porch.update")
+        wait_until(lambda: waits(house), what="the first waits")
+        # Lists are taken from their ends: what was pushed first comes first.
+        send(redis, [*messages[1:], *reports(user, keys, "RUNNING")], "porch.update")
+        wait_until(lambda: not redis.llen("porch.update"), what="the worker has them all")
+    assert changed(answers(redis, messages)) == [True] * N
+    assert user.client.count() == {"DONE": N}
+    assert transactions(house, user) < N / 4
+
+
+def test_a_report_that_must_wait_keeps_no_others_waiting(
+    house: House, redis: Redis, user: User
+) -> None:
+    keys = claimed(user)
+    first, late, *others = reports(user, keys)
+    lock = "SELECT FROM porch.task WHERE task_input_id = %s FOR NO KEY UPDATE"
+    with locked(house, lock, bytes.fromhex(keys[1])):
+        with held_up_at_the_end(house, user):
+            send(redis, [first], "porch.update")
+            wait_until(lambda: waits(house), what="the first waits")
+            send(redis, [late, *others], "porch.update")
+            wait_until(lambda: not redis.llen("porch.update"), what="the worker has them all")
+        assert changed(answers(redis, [first, *others])) == [True] * (N - 1)
+        assert user.status(keys[1]) == "CLAIMED"
+    assert changed(answers(redis, [late])) == [True]
+    wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")
+
+
+def test_a_child_that_is_killed_amid_reports_loses_none_and_makes_none_twice(
+    house: House, redis: Redis, user: User
+) -> None:
+    keys = claimed(user)
+    messages = reports(user, keys)
+    with held_up_at_the_end(house, user):
+        send(redis, messages, "porch.update")
+        wait_until(lambda: waits(house), what="a child waits with some in hand")
+        wait_until(lambda: not redis.llen("porch.update"), what="the worker has them all")
+        for child in psutil.Process(house.pid("worker.claim")).children():
+            os.kill(child.pid, signal.SIGKILL)
+    told = answers(redis, messages)
+    assert [answer["ok"]["results"][0]["status"] for answer in told] == ["DONE"] * N
+    assert user.client.count() == {"DONE": N}
+    statuses = [event.to_status for key in keys for event in user.history(key)]
+    assert Counter(statuses) == dict.fromkeys(("PENDING", "CLAIMED", "DONE"), N)
+    wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")

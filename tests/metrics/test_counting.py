@@ -15,7 +15,7 @@ from config.wiring import make_coordinator
 from coordinator.access import new_secret
 from coordinator.errors import Forbidden, LedgerAway, PorchError
 from coordinator.observed import _OF_MANY, _OF_ONE, _WORDS, Observed
-from coordinator.requests import Claiming, Name, Report, Search, Submission
+from coordinator.requests import Claiming, Name, Report, Search, Submission, Updating
 from coordinator.service import Coordinator
 from coordinator.status import Status
 from db.work import WorkLedger
@@ -96,6 +96,23 @@ def test_a_crowd_is_one_call_and_many_requests(porch: Coordinator, counting: Cou
     told = counted(counting)
     assert told.value("porch_requests_total", verb="submit") == 5
     assert told.value("porch_verb_seconds_count", verb="submit") == 1
+    assert told.value("porch_refusals_total", code="unknown_token") == 1
+
+
+def test_reports_of_a_crowd_are_counted_each(porch: Coordinator, counting: Counting) -> None:
+    name, secret = pipeline(porch)
+    keys = submit(porch, secret, definitions(3))
+    porch.claim(caller(secret), 3)
+    asked = [
+        Updating(caller(secret), [Report(Name(key, attempt=1), Status.DONE)]) for key in keys * 2
+    ]
+    late = Updating(caller(secret), [Report(Name(keys[0], attempt=9), Status.DONE)])
+    porch.update_all([*asked, late, Updating(caller(new_secret()), ())])
+    told = counted(counting)
+    assert told.value("porch_requests_total", verb="update") == 8
+    assert told.value("porch_verb_seconds_count", verb="update") == 1
+    assert told.value("porch_reports_total", pipeline=name, status="DONE") == 3
+    assert told.value("porch_refusals_total", code="illegal_change") == 1
     assert told.value("porch_refusals_total", code="unknown_token") == 1
 
 
