@@ -88,7 +88,7 @@ def together(task: Task, name: str, requests: Sequence[tuple[str, object, object
     return Told(replies)
 
 
-def _store(answers: Iterable[tuple[Sent, wire.Reply]]) -> None:
+def _store(answers: Iterable[tuple[Sent, Reply]]) -> None:
     store_all(app.backend, [(one.request_id, reply) for one, reply in answers])
 
 
