@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from config.cli import main
+from config.importing import without_collector
+
+with without_collector():
+    from config.cli import main
 
 main()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from config.cli_upkeep import COMMANDS
+from config.importing import without_collector
 from config.queues import QUEUES
 from config.settings import Misconfigured, Settings
 from coordinator.errors import LedgerAway, PorchError
@@ -36,7 +37,8 @@ def up(json_output: bool) -> None:
     PostgreSQL and Valkey are started here unless PORCH_DATABASE_URL and PORCH_BROKER_URL say where
     they are. Their data stay in PORCH_STATE_DIR.
     """
-    from config.up import up as run_everything
+    with without_collector():
+        from config.up import up as run_everything
 
     run_everything(Settings.from_environment(), json_output)
 
@@ -127,8 +129,9 @@ def relay() -> None:
     `porch watch` works without it, and notices changes some seconds later. A second one on another
     host does no harm, and goes on when the first is gone. See docs/feed.md.
     """
-    from config.logs import configure_logging
-    from config.relay.run import run
+    with without_collector():
+        from config.logs import configure_logging
+        from config.relay.run import run
 
     settings = Settings.from_environment()
     configure_logging(settings)
@@ -155,7 +158,8 @@ def gateway(
 
     Listens on this machine only unless --host says otherwise.
     """
-    from config.gateway import serve
+    with without_collector():
+        from config.gateway import serve
 
     settings = Settings.from_environment()
     settings.required("database_url")
@@ -180,7 +184,8 @@ def flower(host: str | None, port: int | None) -> None:
 
     if not is_installed():
         raise FlowerMissing
-    from config.flower import serve
+    with without_collector():
+        from config.flower import serve
 
     settings = Settings.from_environment()
     settings.required("broker_url")

@@ -10,28 +10,32 @@ import os
 import sys
 from importlib import import_module
 
+from config.importing import without_collector
+
 # SIGTERM as Celery's SIGQUIT: a worker ends within the soft shutdown's 10 s and puts unfinished
 # messages back. Billiard reads it when it is imported.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 # Imported here, by name: Celery's own ``imports`` would look in the working directory first.
-from celery.bin.base import CLIContext
+with without_collector():
+    from celery.bin.base import CLIContext
 
-import tasks.beginning
-import tasks.control
-import tasks.overview
-import tasks.sign_of_life
-import tasks.verbs  # noqa: F401
-from config.logs import configure_logging
-from config.settings import Settings
-from tasks import metrics
-from tasks.app import app
+    import tasks.beginning
+    import tasks.control
+    import tasks.overview
+    import tasks.sign_of_life
+    import tasks.verbs  # noqa: F401
+    from config.logs import configure_logging
+    from config.settings import Settings
+    from tasks import metrics
+    from tasks.app import app
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
     part, *options = sys.argv[1:]
     metrics.begin(part)
-    command = import_module(f"celery.bin.{part}")
+    with without_collector():
+        command = import_module(f"celery.bin.{part}")
     # Quiet: without a banner, which is no line of a log.
     context = CLIContext(app=app, no_color=True, workdir=None, quiet=True)
     getattr(command, part).main(options, prog_name=part, obj=context, standalone_mode=False)
