@@ -65,20 +65,16 @@ def test_a_port_that_is_taken_is_told(shared: tuple[Path, dict[str, Any]], state
 
 def test_env_sh_sets_what_the_client_needs(shared: tuple[Path, dict[str, Any]]) -> None:
     path, line = shared
-    shown = subprocess.run(
-        ["sh", "-c", f". {shlex.quote(str(path / 'env.sh'))}; env"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    assert f"PORCH_STATE_DIR={path}" in shown
-    assert f"PORCH_DATABASE_URL={line['database_url']}" in shown
-    assert f"PORCH_BROKER_URL={line['broker_url']}" in shown
-    assert f"PORCH_RESULT_URL={line['result_url']}" in shown
-    assert f"PORCH_TOKEN={line['admin_token']}" in shown
-    assert f"PORCH_FLOWER_URL={line['flower_url']}" in shown
-    password = (path / "flower" / "password").read_text().strip()
-    assert f"PORCH_FLOWER_PASSWORD={password}" in shown
+    assert _env_sh(path) == {
+        "PORCH_STATE_DIR": str(path),
+        "PORCH_DATABASE_URL": line["database_url"],
+        "PORCH_BROKER_URL": line["broker_url"],
+        "PORCH_RESULT_URL": line["result_url"],
+        "PORCH_GATEWAY_URL": line["gateway_url"],
+        "PORCH_TOKEN": line["admin_token"],
+        "PORCH_FLOWER_URL": line["flower_url"],
+        "PORCH_FLOWER_PASSWORD": (path / "flower" / "password").read_text().strip(),
+    }
 
 
 def test_env_sh_finds_the_commands_where_the_path_has_none(
@@ -114,21 +110,35 @@ def test_a_worker_that_is_killed_is_started_again(shared: tuple[Path, dict[str, 
     assert _recorded(path)["worker.claim"] == line["pids"]["worker.claim"]
 
 
-def test_a_server_that_is_killed_comes_back_with_its_data(state_dir: Path) -> None:
+def test_a_server_that_is_killed_comes_back_with_its_data_and_goes_when_all_of_it_is_killed(
+    state_dir: Path,
+) -> None:
     with _up(state_dir, "--json") as process:
         line = _line(process)
         _ask(line["database_url"], "CREATE TABLE kept AS SELECT 42 AS answer")
         os.kill(line["pids"]["postgres"], signal.SIGKILL)
         _wait_until(lambda: _answers(line["database_url"], "SELECT answer FROM kept", 42))
 
+        started = _identities(_recorded(state_dir).values())
+        assert len(started) == len(line["pids"])
+        process.kill()
+        process.wait()
+        _wait_until(lambda: not any(running(*each) for each in started))
+        _wait_until(lambda: _left_behind(state_dir) == [])
+
 
 def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> None:
-    outputs = []
-    for _ in range(2):
-        with _up(state_dir, PORCH_FLOWER="true") as process:
+    """The second time in a terminal that has its own env.sh, which names these very servers."""
+    outputs: list[str] = []
+    terminal: dict[str, str] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with _up(state_dir, PORCH_FLOWER="true", **terminal) as process:
             _wait_for_text(process, "Ctrl-C stops everything.", outputs)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 0
+            assert {"postgres", "valkey", "worker.submit", "flower"} <= _recorded(state_dir).keys()
+            _stops_cleanly(process, state_dir, number)
+        told = _env_sh(state_dir)
+        servers = ("PORCH_DATABASE_URL", "PORCH_BROKER_URL", "PORCH_RESULT_URL")
+        terminal = {name: told[name] for name in servers}
     token = (state_dir / "admin-token").read_text().strip()
     kept = json.loads((state_dir / "state.json").read_text())
     assert token in outputs[0]
@@ -141,35 +151,6 @@ def test_a_terminal_shows_the_token_once_and_no_password(state_dir: Path) -> Non
         assert (state_dir / "flower" / "password").read_text().strip() not in output
         assert f"(user porch, password in {state_dir / 'flower' / 'password'})" in output
         assert str(state_dir / "env.sh") in output
-
-
-def test_it_starts_again_in_a_terminal_that_has_its_own_env_sh(state_dir: Path) -> None:
-    with _up(state_dir, "--json") as process:
-        first = _line(process)
-    names = ("database_url", "broker_url", "result_url")
-    ours = {f"PORCH_{name.upper()}": first[name] for name in names}
-    with _up(state_dir, "--json", **ours) as process:
-        assert {"postgres", "valkey"} <= set(_line(process)["pids"])
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything_cleanly(state_dir: Path, number: signal.Signals) -> None:
-    with _up(state_dir, "--json") as process:
-        started = _identities(_line(process)["pids"].values())
-        process.send_signal(number)
-        assert process.wait(timeout=60) == 0
-        assert not any(running(*each) for each in started)
-        _wait_until(lambda: _left_behind(state_dir) == [], 2)
-    assert "database system is shut down" in (state_dir / "postgresql.log").read_text()
-
-
-def test_being_killed_leaves_nothing_running(state_dir: Path) -> None:
-    with _up(state_dir, "--json") as process:
-        started = _identities(_line(process)["pids"].values())
-        process.kill()
-        process.wait()
-        _wait_until(lambda: not any(running(*each) for each in started))
-        _wait_until(lambda: _left_behind(state_dir) == [])
 
 
 # Condition: a file that appears on the way. Each is a different step of the start.
@@ -251,6 +232,29 @@ def _up(state_dir: Path, *arguments: str, **environment: str) -> Iterator[subpro
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=60)
             process.kill()
+
+
+def _stops_cleanly(process: subprocess.Popen[str], state_dir: Path, number: signal.Signals) -> None:
+    """A signal stops everything: nothing is left, and the database was closed properly."""
+    started = _identities(_recorded(state_dir).values())
+    log = state_dir / "postgresql.log"
+    before = log.read_text().count("database system is shut down")
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 0
+    assert not any(running(*each) for each in started)
+    _wait_until(lambda: _left_behind(state_dir) == [], 2)
+    assert log.read_text().count("database system is shut down") == before + 1
+
+
+def _env_sh(state_dir: Path) -> dict[str, str]:
+    """What of ours a terminal has that has read env.sh."""
+    shown = subprocess.run(
+        ["sh", "-c", f". {shlex.quote(str(state_dir / 'env.sh'))}; env"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    return dict(line.split("=", 1) for line in shown if line.startswith("PORCH_"))
 
 
 def _line(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -336,7 +340,7 @@ def test_without_flower_all_else_runs(state_dir: Path, tmp_path: Path) -> None:
         line = _line(process)
         assert line["flower_url"] is None
         assert "flower" not in line["pids"]
-        process.send_signal(signal.SIGINT)
+        _stops_cleanly(process, state_dir, signal.SIGHUP)
         _, said = process.communicate(timeout=60)
     assert said.count("Flower") == 1
     assert "no Flower: it is not installed (pip install 'porch-coordinator[flower]')" in said
