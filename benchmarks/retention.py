@@ -125,7 +125,7 @@ def measured(
         connection.execute(text(_KEEP))
         there = connection.execute(text(_COUNTS)).one()
         known = connection.execute(text(_SAMPLE), {"name": BENCHMARKED}).scalars().all()
-        porch, secret = _caller(database_url)
+        porch, secret = claimer(database_url)
         found = Windows([], [], [])
         window(porch, secret, seconds)
         found.before += [window(porch, secret, seconds) for _ in range(_BEFORE)]
@@ -151,7 +151,8 @@ def measured(
     return _told(found, pruned, took, whole=whole)
 
 
-def _caller(database_url: str) -> tuple[Coordinator, str]:
+def claimer(database_url: str) -> tuple[Coordinator, str]:
+    """Who claims what is benchmarked: a Coordinator, and the secret of a token."""
     porch, secret = make_coordinator(database_url), new_secret()
     porch.ledger.add_token(digest(secret), porch.ledger.pipeline(BENCHMARKED), "benchmark")
     return porch, secret
