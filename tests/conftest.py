@@ -27,12 +27,16 @@ BEGAN = time.time()
 
 #: The files that take longest, longest first: none of them is left to the end, where others wait.
 LONGEST = (
-    *("integration/test_up.py", "runbook/test_incidents.py", "deploy/test_containers.py"),
-    *("integration/test_model.py", "acceptance/test_readme.py", "integration/test_chaos.py"),
-    *("browser/test_operator.py", "security/test_client_as_wrapper.py", "gateway/test_openapi.py"),
-    *("examples/test_workflows.py", "integration/test_embedded.py", "security/test_users.py"),
-    *("security/test_no_secret.py", "integration/test_flower.py", "faults/test_faults.py"),
-    *("benchmarks/test_short.py", "acceptance/test_demo.py", "acceptance/test_server_commands.py"),
+    *("runbook/test_incidents.py", "integration/test_chaos.py", "integration/test_up.py"),
+    *("security/test_users.py", "deploy/test_containers.py", "docs/test_quickstart.py"),
+    *("acceptance/test_server_commands.py", "docs/test_typed.py", "security/test_roles.py"),
+    *("gateway/test_openapi.py", "integration/test_embedded.py", "browser/test_operator.py"),
+    *("integration/test_moving.py", "acceptance/test_spool.py", "integration/test_logs.py"),
+    *("benchmarks/test_short.py", "integration/test_retention.py", "integration/test_model.py"),
+    *("acceptance/test_heartbeats.py", "integration/test_sign_of_life.py", "unit/test_channel.py"),
+    *("integration/test_flower.py", "acceptance/test_readme.py", "examples/test_workflows.py"),
+    *("security/test_client_as_wrapper.py", "security/test_no_secret.py", "docs/test_site.py"),
+    *("faults/test_faults.py", "importing/test_import.py", "acceptance/test_demo.py"),
 )
 
 
