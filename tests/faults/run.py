@@ -16,12 +16,14 @@ from tests.faults.journal import Operation, Record
 from tests.faults.nemesis import Nemesis
 from tests.faults.schedule import LEASE, Blow, schedule
 from tests.faults.wrappers import Wrappers
-from tests.house import House
+from tests.house import House, wait_until
 from tests.house import run as run_command
 
 #: Seconds until everything must be worked off after the last fault is healed: a message that was
 #: being restored by a worker that was killed waits for 30 s, its redelivery for more.
 DRAIN_SECONDS = 120.0
+#: Seconds within which the first work is begun: so long a slow machine may take to start wrappers.
+_BEGIN_SECONDS = 60.0
 #: Seconds within which `porch-server up` has started again whatever the nemesis has killed.
 _RESTART_SECONDS = 40.0
 
@@ -57,6 +59,7 @@ def run(seed: int, seconds: float, folder: Path, wrappers: int = 4) -> Result:
     with Arena(folder) as arena:
         with Wrappers(arena, seed, wrappers) as at_work:
             nemesis = Nemesis(arena, at_work, result.blows)
+            wait_until(at_work.begun, _BEGIN_SECONDS, "the wrappers are at work")
             nemesis.run(seconds)
             healed = time.monotonic()
             if not _drained(arena, at_work):

@@ -64,6 +64,11 @@ class Wrappers:
                 self._judge(name, process, wanted=-SIGKILL)
                 self._start(name)
 
+    def begun(self) -> bool:
+        """Whether work has been submitted, handed out and begun: there is something to strike."""
+        record = journal.read(self.folder)
+        return bool(record.starts) and any(done.answers for done in record.of("submit"))
+
     def draining(self) -> bool:
         """Whether all that run have turned to finishing."""
         ready = journal.read(self.folder).draining

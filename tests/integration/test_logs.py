@@ -96,7 +96,7 @@ def of(logging: House, request_id: str) -> dict[str, Any]:
     def found() -> list[dict[str, Any]]:
         return [line for line in lines(logging) if line.get("request_id") == request_id]
 
-    (line,) = wait_until(found, 5.0, f"a line of {request_id}")
+    (line,) = wait_until(found, what=f"a line of {request_id}")
     return line
 
 

@@ -63,7 +63,7 @@ def _unharmed(house: House, client: Porch, redis: Redis) -> Iterator[None]:
     yield
     client.count()
     assert processes(house) == before
-    wait_until(lambda: redis.hlen("unacked") == 0, 5.0, "every message is acknowledged")
+    wait_until(lambda: redis.hlen("unacked") == 0, what="every message is acknowledged")
 
 
 def send(redis: Redis, message: dict[str, Any], queue: str = QUEUE) -> str:
