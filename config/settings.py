@@ -14,8 +14,6 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from coordinator.errors import PorchError
 from coordinator.identity import Limits
@@ -219,6 +217,9 @@ def _from_files(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _with_driver(url: str) -> str:
     """The URL with the driver named: many tools hand out plain postgresql:// or postgres://."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 (not for those that need no database)
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
         raise Misconfigured("PORCH_DATABASE_URL is not a PostgreSQL URL", _DATABASE_CURE)

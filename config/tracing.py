@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from coordinator import tracing
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 logger = logging.getLogger(__name__)
 

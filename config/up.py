@@ -146,7 +146,7 @@ def _start_celery(urls: Urls, state: State, family: Family) -> None:
             argv=argv,
             env={
                 **_environment(),
-                "PORCH_DATABASE_URL": urls.database,
+                **({} if name == "beat" else {"PORCH_DATABASE_URL": urls.database}),
                 "PORCH_BROKER_URL": urls.broker,
                 "PORCH_RESULT_URL": urls.result,
                 "PORCH_READY_FILE": str(ready_file),

@@ -1,20 +1,24 @@
-"""The composition root: settings in, working parts out."""
+"""The composition root: settings in, working parts out.
+
+What needs PostgreSQL is imported where it is made: beat needs none of it, and starts sooner.
+"""
+
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
 import sys
 from functools import cache
+from typing import TYPE_CHECKING
 
 from config.metrics import sharing
 from config.metrics.counting import Counting
 from config.settings import Settings
 from config.tracing import begin_tracing
-from coordinator import access
-from coordinator.identity import Limits
-from coordinator.observed import Observed
-from coordinator.service import Coordinator
-from db.engine import make_engine
-from db.ledger import PostgresLedger
+
+if TYPE_CHECKING:
+    from coordinator.identity import Limits
+    from coordinator.service import Coordinator
 
 
 def make_coordinator(
@@ -30,6 +34,11 @@ def make_coordinator(
     ``connections``: threads that may use it at a time. ``open_reads``: looking needs no token.
     ``counting``: what counts what its verbs do, and its connections.
     """
+    from coordinator.observed import Observed
+    from coordinator.service import Coordinator
+    from db.engine import make_engine
+    from db.ledger import PostgresLedger
+
     engine = make_engine(database_url, connections)
     ledger = PostgresLedger(engine)
     if counting is None:
@@ -48,6 +57,8 @@ def counting() -> Counting:
 @cache
 def coordinator() -> Coordinator:
     """The Coordinator of this process, from the environment."""
+    from coordinator.identity import Limits
+
     settings = Settings.from_environment()
     limits = Limits(max_bytes=settings.max_input_bytes)
     porch = make_coordinator(settings.required("database_url"), limits, counting=counting())
@@ -56,6 +67,8 @@ def coordinator() -> Coordinator:
 
 def traced(porch: Coordinator, service: str) -> Coordinator:
     """The same, traced as OTEL_* ask; called in the process that uses it."""
+    from db.ledger import PostgresLedger
+
     if isinstance(porch.ledger, PostgresLedger):
         begin_tracing(service, porch.ledger.engine)
     return porch
@@ -63,6 +76,8 @@ def traced(porch: Coordinator, service: str) -> Coordinator:
 
 def issue_admin_token(database_url: str, description: str) -> str:
     """A new admin token: whoever may write to the database may have one."""
+    from coordinator import access
+
     secret = access.new_secret()
     ledger = make_coordinator(database_url).ledger
     ledger.add_token(access.digest(secret), None, description)

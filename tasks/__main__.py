@@ -20,15 +20,14 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 with without_collector():
     from celery.bin.base import CLIContext
 
-    import tasks.beginning
-    import tasks.control
-    import tasks.overview
-    import tasks.sign_of_life
-    import tasks.verbs  # noqa: F401
+    import tasks.sign_of_life  # noqa: F401
     from config.logs import configure_logging
     from config.settings import Settings
     from tasks import metrics
     from tasks.app import app
+
+#: What beat, which only asks for work, does without.
+_CARRIES_OUT = ("tasks.beginning", "tasks.control", "tasks.overview", "tasks.verbs")
 
 if __name__ == "__main__":
     configure_logging(Settings.from_environment())  # before Celery says a word
@@ -36,6 +35,8 @@ if __name__ == "__main__":
     metrics.begin(part)
     with without_collector():
         command = import_module(f"celery.bin.{part}")
+        for name in _CARRIES_OUT if part == "worker" else ():
+            import_module(name)
     # Quiet: without a banner, which is no line of a log.
     context = CLIContext(app=app, no_color=True, workdir=None, quiet=True)
     getattr(command, part).main(options, prog_name=part, obj=context, standalone_mode=False)

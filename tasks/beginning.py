@@ -9,6 +9,10 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 from config.tracing import flush
 from config.wiring import coordinator
 
+# Here, before it forks: its children share what they find, and would import the rest each.
+from coordinator import observed  # noqa: F401
+from db import ledger  # noqa: F401
+
 
 @worker_process_init.connect
 def _begin(**_: object) -> None:

@@ -22,8 +22,6 @@ from celery.worker import request, state
 from config.bounded import within
 from config.settings import Settings
 from coordinator.errors import InternalError, LedgerAway
-from db.base import answers
-from db.engine import make_engine
 from tasks.reply import refusal
 from tasks.together import TOGETHER
 
@@ -105,6 +103,9 @@ class Task(celery.Task):
 
 def _postgresql_answers() -> bool:
     """Whether it answers anybody, in a moment. This is the main process, which others wait for."""
+    from db.base import answers  # noqa: PLC0415 (beat needs none)
+    from db.engine import make_engine  # noqa: PLC0415
+
     engine = make_engine(Settings.from_environment().required("database_url"))
     try:
         within(_MOMENT, lambda: answers(engine))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,12 +13,14 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
-from sqlalchemy import Engine, event
 
 from coordinator.errors import PorchError
 from coordinator.model import Swept
 from coordinator.observer import Observer
 from coordinator.status import Status
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 #: Seconds. A verb: from one row to a large batch that waits for locks.
 _VERB = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -202,6 +204,8 @@ class Counting(Observer):
 
     def watch(self, engine: Engine) -> None:
         """Count the connections of the engine that this process uses. Called once."""
+        from sqlalchemy import event  # noqa: PLC0415 (beat counts, and has no engine)
+
         in_use = self._gauge(
             "porch_pool_connections_in_use", "Connections to PostgreSQL in use.", "livesum"
         )()
