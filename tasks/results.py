@@ -15,8 +15,8 @@ from tasks.reply import Reply
 DATABASE_AWAY = "DATABASE_AWAY"
 #: Nobody's request: where clients look whose own request no worker has come to yet.
 _EVERYBODY = "porch.database"
-#: Seconds that the notice hangs. A worker that waits for PostgreSQL renews it every few seconds.
-_NOTICE_SECONDS = 20
+#: Seconds that the notice hangs. A worker that waits for PostgreSQL renews it every five at least.
+_NOTICE_SECONDS = 10
 
 
 def store_all(backend: Any, answers: Sequence[tuple[str, Reply]]) -> None:

@@ -179,6 +179,9 @@ def worker_without_database(servers: EmbeddedUrls, tmp_path: Path) -> Iterator[N
         for process in [*psutil.Process(worker.pid).children(), worker]:
             process.kill()
         worker.wait(30)
+    # Its notice would hang for some seconds more.
+    with Redis.from_url(servers.broker_url) as broker:
+        broker.delete("celery-task-meta-porch.database")
 
 
 def told(porch: Porch) -> tuple[type[Unreachable], float]:
