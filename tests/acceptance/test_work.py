@@ -189,14 +189,18 @@ def test_a_failed_task_is_run_again_as_a_new_attempt(user: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code"),
-    [((), "force_needed"), (("--force",), "reason_needed"), (("--reason", "r"), "force_needed")],
+    ("options", "code", "cure"),
+    [
+        ((), "force_needed", "add --force --reason"),
+        (("--force",), "reason_needed", "--reason"),
+        (("--reason", "r"), "force_needed", "add --force"),
+    ],
 )
 def test_done_work_is_not_run_again_unless_it_is_said_twice(
-    user: User, options: tuple[str, ...], code: str
+    user: User, options: tuple[str, ...], code: str, cure: str
 ) -> None:
     task = ended(user, "DONE")
-    refused(user.porch("rerun", task, *options), code, "is DONE", "--reason")
+    refused(user.porch("rerun", task, *options), code, "is DONE", cure)
     assert user.status(task) == "DONE"
 
 

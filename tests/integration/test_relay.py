@@ -91,7 +91,10 @@ def entries(redis: Redis) -> list[int]:
 
 
 def all_events(porch: Coordinator, secret: str) -> list[int]:
-    return [m.event_id for m in porch.feed(caller(secret), after=0)[0].messages]
+    found: list[int] = []
+    while page := porch.feed(caller(secret), after=found[-1] if found else 0)[0].messages:
+        found += [message.event_id for message in page]
+    return found
 
 
 @contextmanager
@@ -196,15 +199,15 @@ class TestStreams:
         self, porch: Coordinator, outlets: Outlets, redis: Redis, member: tuple[str, str]
     ) -> None:
         outlets.begin("streams")
-        submit(porch, member[1], definitions(900))
         streams, refused = Streams(redis, 10_000), 0
         with filling_up(redis):
-            while refused < 20:
-                try:
-                    outlets.pass_on(streams, Settling())
-                except NotTaken:
-                    refused += 1
-                else:
+            for turn in range(20):
+                submit(porch, member[1], [{"turn": turn, "n": n} for n in range(300)])
+                with suppress(NotTaken):
+                    pass_all(outlets, streams)
+                    continue
+                refused += 1
+                if refused == 3:
                     break
         pass_all(outlets, streams)
         assert refused

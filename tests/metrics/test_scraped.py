@@ -206,12 +206,14 @@ class TestAGateway:
 
     def kill_a_child(self, url: str) -> None:
         port = url.rpartition(":")[2]
+        # Others end meanwhile, whose command lines cannot be read.
+        told = ["pid", "cmdline"]
         children = [
             child
             for process in psutil.Process().children()
-            if port in process.cmdline()
+            if port in (process.as_dict(told)["cmdline"] or ())
             for child in process.children()
-            if "spawn_main" in " ".join(child.cmdline())
+            if "spawn_main" in " ".join(child.as_dict(told)["cmdline"] or ())
         ]
         os.kill(children[0].pid, signal.SIGKILL)
 
