@@ -193,7 +193,12 @@ class Family:
         self._lifeline.mend()
 
     def _save(self) -> None:
-        write_private(self._record, json.dumps([asdict(member) for member in self._members()]))
+        """Leave a list to the next start, for the case that everybody is killed.
+
+        A disk without room does not end what could go on: the lifeline has the list as well.
+        """
+        with contextlib.suppress(OSError):
+            write_private(self._record, json.dumps([asdict(member) for member in self._members()]))
 
     def _members(self) -> list[Member]:
         return [child.member for child in self.children]

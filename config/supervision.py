@@ -11,7 +11,7 @@ from config.processes import Family, Program
 
 _LOOK_SECONDS = 0.2
 # A child that ran for this long is forgiven what was before.
-_STEADY_SECONDS = 60.0
+_STEADY_SECONDS = 10.0
 _LONGEST_DELAY = 30.0
 _MOST_DEATHS = 10  # more would not make it wait longer
 

@@ -291,5 +291,6 @@ def _print(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"porch-server: {text}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # nobody reads it, or there is no room: work goes on
+        sys.stderr.write(f"porch-server: {text}\n")
+        sys.stderr.flush()

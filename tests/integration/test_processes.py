@@ -184,6 +184,21 @@ def test_a_child_that_keeps_dying_is_started_until_it_can_live(
     )
 
 
+def test_children_are_watched_on_where_no_list_of_them_can_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "full"
+    folder.mkdir()
+    with (
+        (tmp_path / "lock").open("w") as lock,
+        Family(lock.fileno(), folder / "children.json") as family,
+    ):
+        ended = family.start(program("ended", ["true"], tmp_path))
+        (folder / "children.json").unlink()
+        folder.rmdir()
+        wait_until(lambda: not ended.alive)
+        assert family.reap(ended) == 0
+        assert family.start(program("other", SLEEPER, tmp_path)).alive
+
+
 @contextlib.contextmanager
 def _parent(folder: Path, source: str = PARENT) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
