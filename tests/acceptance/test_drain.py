@@ -56,6 +56,15 @@ def test_sixteen_drains_run_every_task_once_and_leave_none(house: House, tmp_pat
     assert "deadlock" not in (house.state_dir / "postgresql.log").read_text()
 
 
+def test_results_are_reported_where_nobody_reads_what_is_said(user: User) -> None:
+    user.register(*({"n": n} for n in range(3)))
+    with user.start("drain", "-v", *shell("true")) as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        process.wait(60)
+    assert user.client.count() == {"DONE": 3}
+
+
 # What a command gets ------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +108,9 @@ def emit_refused(position: int, error: PorchError) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people on stderr."""
-    click.echo(text, err=True)
+    """A line for people on stderr; where nobody can read it any more, work goes on without."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def complain(error: PorchError, about: str = "") -> None:
