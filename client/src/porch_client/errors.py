@@ -86,7 +86,7 @@ class NoWorker(Unreachable):
 
 
 class DatabaseAway(Unreachable):
-    """A coordinator worker has the request, and cannot reach PostgreSQL."""
+    """Coordinator workers cannot reach PostgreSQL."""
 
 
 class NoAnswer(Unreachable):
