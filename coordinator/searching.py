@@ -8,6 +8,7 @@ import re
 
 #: A string, whose end may be cut off; or what stands between strings.
 _PARTS = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^"]+', re.DOTALL)
+_JSON = frozenset('"{}[]')
 _SIGN = re.compile(r"([{}\[\]:,])")
 _BETWEEN = re.compile(r"(?:[{}\[\]:,]|-?\d[\d.e+-]*+|true|false|null)*+", re.ASCII | re.IGNORECASE)
 
@@ -15,13 +16,14 @@ _BETWEEN = re.compile(r"(?:[{}\[\]:,]|-?\d[\d.e+-]*+|true|false|null)*+", re.ASC
 def spellings(typed: str) -> tuple[str, ...]:
     """A text as it was typed; and, if it is a piece of JSON with blanks, as it would be kept.
 
-    A piece may begin and end anywhere, so it may be one in two ways: ``1, 2`` is two numbers, or
-    within a string. Blanks in strings are what they are.
+    A piece may begin and end anywhere, and blanks in strings are what they are: one with a quote or
+    a bracket in it is a piece of JSON, and ``1, 2`` is not, which may be the inside of a string.
 
     >>> spellings('{"lane": "1, 2"')
     ('{"lane": "1, 2"', '{"lane":"1, 2"')
     """
-    if not any(map(str.isalnum, typed)):  # lest a lone ": " finds everything
+    # Lest a lone ": " finds everything.
+    if not any(map(str.isalnum, typed)) or _JSON.isdisjoint(typed):
         return (typed,)
     begun_within = _without_blanks(f'"{typed}')[1:]
     return tuple(dict.fromkeys((typed, _without_blanks(typed), begun_within)))

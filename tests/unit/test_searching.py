@@ -44,7 +44,7 @@ def test_a_whole_input_is_found_however_it_is_shown(
             '":[1.5e-3,true,null],"note":"not, cut: o',
         ),
         ('{\n  "a": {\n    "b": "say \\": \\", x"\n', '{"a":{"b":"say \\": \\", x"'),
-        ("1, 2", "1,2"),
+        ("[1, 2", "[1,2"),
     ],
 )
 def test_a_piece_of_an_input_is_also_looked_for_without_blanks(typed: str, also: str) -> None:
@@ -57,6 +57,7 @@ def test_a_piece_of_an_input_is_also_looked_for_without_blanks(typed: str, also:
         "ERR1",
         "no space: left, on",
         " 1",
+        "1, 2",
         "1 2",
         "E 1",
         '"a" "b"',
