@@ -83,11 +83,13 @@ class Observed(Coordinator):
                 self.observer.claimed(answer.pipeline.name, one.n, len(answer.tasks))
         return answers
 
-    def update_all(self, asked: Sequence[Updating]) -> list[Updated | PorchError | None]:
+    def update_all(
+        self, asked: Sequence[Updating], *, waits: bool | None = None
+    ) -> list[Updated | PorchError | None]:
         began = time.perf_counter()
         n = len(asked)
         try:
-            answers = super().update_all(asked)
+            answers = super().update_all(asked, waits=waits)
             n -= answers.count(None)  # counted when they are carried out
         except PorchError as refusal:
             self._failed(refusal, asked)

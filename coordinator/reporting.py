@@ -40,19 +40,22 @@ class Reporting(Lookup):
         return or_raise(updated).answers
 
     @in_one_transaction("update")
-    def update_all(self, asked: Sequence[Updating]) -> list[Updated | PorchError | None]:
+    def update_all(
+        self, asked: Sequence[Updating], *, waits: bool | None = None
+    ) -> list[Updated | PorchError | None]:
         """As ``update``, for each of the requests, in their order.
 
-        Several wait for nobody, as all would wait for one: None for a request that nothing has
-        become of, since somebody else is just changing a task of it, or of one before it that
-        shares a task with it. Ask for it alone.
+        ``waits``: whether it waits for others; if not said, only who is alone does, as of several
+        all would wait for one. Who does not is told None of a request that nothing has become of,
+        since somebody else is just changing a task of it, or of one before it that shares a task
+        with it: ask for it alone.
         """
         with self.ledger.joined():
             entered = self._enter_all([one.caller for one in asked])
             wanted = [self._reports(*both) for both in zip(asked, entered, strict=True)]
             several = [one for one in wanted if isinstance(one, _Reports)]
             self._look_up(several)
-            if len(asked) > 1:
+            if not (len(asked) == 1 if waits is None else waits):
                 self._leave_out_what_others_change(several)
             useful = [one for one in several if one.changes() and not one.left_out]
             found = self.ledger.change_all([(one.changes(), one.origin) for one in useful])

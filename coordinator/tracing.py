@@ -73,15 +73,15 @@ def in_one_transaction(name: str) -> Callable[[F], F]:
 
     def traced(verb: F) -> F:
         @wraps(verb)
-        def carry_out(self: Any, asked: Sequence[Any]) -> Any:
+        def carry_out(self: Any, asked: Sequence[Any], **how: Any) -> Any:
             if _Used.tracer is None:
-                return verb(self, asked)
+                return verb(self, asked, **how)
             spans = [one.caller.traceparent for one in asked if one.caller.traceparent]
             alone = spans[0] if len(asked) == len(spans) == 1 else None
             span = _Used.tracer.begin(name, alone, () if alone else spans)
             outcome = "internal_error"
             try:
-                answers = verb(self, asked)
+                answers = verb(self, asked, **how)
                 outcome = "ok"
                 return answers
             except PorchError as refusal:

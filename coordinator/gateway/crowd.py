@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Request
@@ -41,7 +42,7 @@ class Crowd:
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="crowd")
         self._submissions = _Together(porch.submit_all, self._threads)
         self._claims = _Together(porch.claim_all, self._threads)
-        self._reports = _Together(porch.update_all, self._threads)
+        self._reports = _Together(partial(porch.update_all, waits=False), self._threads)
 
     async def submit(self, asked: Submission) -> Registered:
         """Register definitions: see Coordinator.submit."""
