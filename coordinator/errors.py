@@ -303,6 +303,8 @@ class LedgerAway(PorchError):
 
     code = "database_away"
     to_do = "try again, and tell the operator of porch if it lasts; nothing was lost"
+    #: Whether it is there, and somebody else holds what is needed.
+    busy = False
 
 
 class TooSlow(PorchError):

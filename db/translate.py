@@ -48,6 +48,13 @@ _PASSING = {
     errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     errorcodes.READ_ONLY_SQL_TRANSACTION,  # a standby that is about to become the primary
 }
+# Of these, what is no trouble of PostgreSQL's: others were quicker, or take their time.
+_BUSY = {
+    errorcodes.SERIALIZATION_FAILURE,
+    errorcodes.DEADLOCK_DETECTED,
+    errorcodes.LOCK_NOT_AVAILABLE,
+    errorcodes.QUERY_CANCELED,
+}
 
 
 @contextmanager
@@ -64,9 +71,9 @@ def translated(*, bounded: bool = False) -> Iterator[None]:
         known = _BY_CONSTRAINT.get(constraint or "")
         if known is None:
             raise InternalError(f"constraint {constraint} does not hold") from error
-        raise type(known)(known.message, known.cure) from error
+        raise _busy(type(known)(known.message, known.cure)) from error
     except PoolTimeout as error:
-        raise LedgerAway("no connection to PostgreSQL is free") from error
+        raise _busy(LedgerAway("no connection to PostgreSQL is free")) from error
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) == errorcodes.QUERY_CANCELED and not bounded:
             raise TooSlow(
@@ -75,10 +82,18 @@ def translated(*, bounded: bool = False) -> Iterator[None]:
             ) from error
         if not _passing(error):
             raise
-        raise LedgerAway(
+        away = LedgerAway(
             f"PostgreSQL cannot be used just now ({_first_line(error)})",
             "nothing was lost; try again, and tell the operator of porch if it lasts",
-        ) from error
+        )
+        held = getattr(error.orig, "pgcode", None) in _BUSY
+        raise (_busy(away) if held else away) from error
+
+
+def _busy(error: PorchError) -> PorchError:
+    if isinstance(error, LedgerAway):
+        error.busy = True
+    return error
 
 
 def _passing(error: DBAPIError) -> bool:

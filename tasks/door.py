@@ -110,6 +110,8 @@ def answer(task: Task, sent: Sequence[Sent], verb: Verb[R]) -> list[Reply | None
     for operation, request, answered in zip(operations, requests, answers, strict=True):
         if answered is not None:
             _log(operation, request, answered, len(sent), took)
+        elif operation.span is not None:
+            operation.span.end(verb.name, {"batch": len(sent)}, "left_out")
     return [
         None if one is None else _reply(one, operation.pipeline)
         for operation, one in zip(operations, answers, strict=True)
@@ -203,7 +205,9 @@ def _patiently(task: Task, verb: Verb[R], ids: Sequence[str], call: Callable[[],
 
     def tell(state: RetryCallState) -> None:
         counting().tried_again()
-        if state.attempt_number >= 2:  # the first failure may be a connection gone stale
+        failed = state.outcome.exception() if state.outcome else None
+        # The first failure may be a connection gone stale.
+        if state.attempt_number >= 2 and not (isinstance(failed, LedgerAway) and failed.busy):
             try:
                 _notice.put_up(task.backend)
                 for request_id in ids if verb.lasting and state.attempt_number == 2 else ():

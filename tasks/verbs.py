@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from celery import Task
+from celery.exceptions import Reject
 
 from coordinator import shapes
 from coordinator.arrivals import Handed, Registered
@@ -28,7 +30,7 @@ from coordinator.requests import (
 )
 from coordinator.service import Coordinator
 from tasks import wire
-from tasks.app import app
+from tasks.app import PATIENCE, app
 from tasks.door import Answer, Asked, Sent, Verb, answer, answer_alone
 from tasks.reply import Reply
 from tasks.results import store_all
@@ -77,12 +79,20 @@ def _registered(verb: Verb[R]) -> Task:
 # A child that is killed for taking too long gives back what it had: see ``together``.
 @app.task(bind=True, name=TOGETHER, ignore_result=True, acks_on_failure_or_timeout=False)
 def together(task: Task, name: str, requests: Sequence[tuple[str, object, object, object]]) -> Told:
-    """Answer several requests of one verb, which the worker has gathered."""
+    """Answer several requests of one verb, which the worker has gathered.
+
+    Raises Reject, which puts all of them back, when PostgreSQL stays away, or when what others hold
+    keeps some waiting for too long. Those that have been answered by then come once more, too, as
+    they would if a child were lost.
+    """
+    began = time.monotonic()
     verb, sent = _CROWD[name], [Sent(*request) for request in requests]
     replies = answer(task, sent, verb)
     _store((one, reply) for one, reply in zip(sent, replies, strict=True) if reply is not None)
     # These would have kept the others waiting, who have their answers now.
     for n in [n for n, reply in enumerate(replies) if reply is None]:
+        if time.monotonic() - began > PATIENCE:
+            raise Reject("others have held what these need for too long", requeue=True)
         reply = replies[n] = answer_alone(task, sent[n], verb)
         _store([(sent[n], reply)])
     return Told(replies)

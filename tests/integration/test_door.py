@@ -33,6 +33,29 @@ def test_a_broker_that_cannot_be_told_does_not_end_the_patience_with_postgresql(
     assert _python(_BOTH_AWAY) == "done 4 2\n"
 
 
+_BUSY = """
+from coordinator.errors import LedgerAway
+from tasks.door import Verb, _patiently
+from tasks.wire import CountRequest
+
+calls = []
+
+def call():
+    calls.append(1)
+    if len(calls) < 4:
+        away = LedgerAway("somebody else has locked it")
+        away.busy = True
+        raise away
+    return "done"
+
+print(_patiently(None, Verb("porch.count", CountRequest, None), ["an id"], call), len(calls))
+"""
+
+
+def test_nobody_is_told_that_postgresql_is_away_where_it_is_busy() -> None:
+    assert _python(_BUSY) == "done 4\n"
+
+
 _COMES_AGAIN = """
 from types import SimpleNamespace
 from uuid import uuid4
