@@ -161,15 +161,10 @@ def issue(
             pipeline=pipeline, description=description, expires=expires or None
         )
         if tell(secret, dataclasses.asdict(issued)):
-            _say_replaced(into, pipeline)
-
-
-def _say_replaced(into: str | None, pipeline: str | None) -> None:
-    whose = f" --pipeline {shlex.quote(pipeline)}" if pipeline else ""
-    say(
-        f"  {into} had another token, which is good until somebody revokes it:"
-        f" `porch token list{whose}` has its ID"
-    )
+            say(
+                f"  {into} had another token, which is good until somebody revokes it:"
+                f" `porch token list --pipeline {shlex.quote(pipeline)}` has its ID"
+            )
 
 
 @token.command()
@@ -197,8 +192,7 @@ def rotate(door: Door, token_id: int, overlap: int, expires: int | None, into: s
     """
     with secret_told(into) as tell, door.porch() as porch:
         new, secret, old = porch.rotate_token(token_id, overlap=overlap, expires=expires or None)
-        if tell(secret, {**dataclasses.asdict(new), "replaces": dataclasses.asdict(old)}):
-            _say_replaced(into, old.pipeline)
+        tell(secret, {**dataclasses.asdict(new), "replaces": dataclasses.asdict(old)})
 
 
 @token.command("list")
