@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from coordinator import access
 from coordinator.errors import MissingToken, PorchError
 from coordinator.identity import Limits
 from coordinator.ledger import Ledger
-from coordinator.model import Origin, Outcome, Permission, Pipeline, Task
+from coordinator.model import Change, Origin, Outcome, Permission, Pipeline, Task
 from coordinator.naming import MOST_MATCHES, key_range, may_be_a_name, pick_task, unknown_pipeline
 from coordinator.observer import Observer
 from coordinator.operations import tell
 from coordinator.proofs import Opener
-from coordinator.requests import Caller, Name
+from coordinator.requests import Caller, Name, Reported
 from coordinator.status import REPORTABLE
 
 T = TypeVar("T")
@@ -118,6 +118,24 @@ class Lookup:
         for (position, _), fitting in zip(ranges, matches, strict=True):
             found[position] = pick_task(wanted[position][1], fitting)
         return [found[position] for position in range(len(wanted))]
+
+    def _verdicts(
+        self,
+        wanted: Sequence[tuple[Task, Change] | PorchError],
+        outcomes: Sequence[Outcome],
+        verdict: Callable[[Task, Change, Outcome], Reported | PorchError],
+    ) -> list[Reported | PorchError]:
+        """Of each change that was wanted what became of it, and each refusal in its place."""
+        became = iter(outcomes)
+        answers: list[Reported | PorchError] = []
+        for pair in wanted:
+            if isinstance(pair, PorchError):
+                answers.append(pair)
+                continue
+            outcome = next(became)
+            self._observe(pair[0], outcome)
+            answers.append(verdict(*pair, outcome))
+        return answers
 
     def _observe(self, task: Task, outcome: Outcome) -> None:
         """Tell the observer of a report that was taken."""

@@ -116,16 +116,7 @@ class Reporting(Lookup):
     def _answered(self, one: _Reports) -> Updated | None:
         if one.left_out:
             return None
-        outcomes = iter(one.outcomes)
-        answers: list[Reported | PorchError] = []
-        for pair in one.wanted:
-            if isinstance(pair, PorchError):
-                answers.append(pair)
-                continue
-            outcome = next(outcomes)
-            self._observe(pair[0], outcome)
-            answers.append(on_report(*pair, outcome))
-        return Updated(one.target, answers)
+        return Updated(one.target, self._verdicts(one.wanted, one.outcomes, on_report))
 
 
 @dataclass(slots=True)

@@ -129,16 +129,8 @@ class Work(Lookup):
         verdict: Callable[[Task, Change, Outcome], Reported | PorchError],
     ) -> list[Reported | PorchError]:
         changes = [pair[1] for pair in wanted if isinstance(pair, tuple)]
-        outcomes = iter(self.ledger.change(changes, origin) if changes else ())
-        judged: list[Reported | PorchError] = []
-        for pair in wanted:
-            if isinstance(pair, PorchError):
-                judged.append(pair)
-                continue
-            outcome = next(outcomes)
-            self._observe(pair[0], outcome)
-            judged.append(verdict(*pair, outcome))
-        return judged
+        outcomes = self.ledger.change(changes, origin) if changes else ()
+        return self._verdicts(wanted, outcomes, verdict)
 
     def _decide(
         self,
