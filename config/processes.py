@@ -99,6 +99,7 @@ class Family:
     def __init__(self, lock: int, record: Path, pause: Pause = time.sleep) -> None:
         self.pause = pause
         self._record = record
+        self._saved = True
         self._children: dict[str, Child] = {}
         stop_in_order(_recorded(record))
         self._lifeline = Lifeline(lock, self._members)
@@ -189,16 +190,21 @@ class Family:
             self._lifeline.close()
 
     def mend(self) -> None:
-        """Replace the lifeline if somebody killed it."""
+        """Replace the lifeline if somebody killed it, and write what could not be written."""
         self._lifeline.mend()
+        if not self._saved:
+            self._save()
 
     def _save(self) -> None:
         """Leave a list to the next start, for the case that everybody is killed.
 
-        A disk without room does not end what could go on: the lifeline has the list as well.
+        A disk without room does not end what could go on: the lifeline has the list as well, and
+        it is written when there is room again.
         """
+        self._saved = False
         with contextlib.suppress(OSError):
             write_private(self._record, json.dumps([asdict(member) for member in self._members()]))
+            self._saved = True
 
     def _members(self) -> list[Member]:
         return [child.member for child in self.children]

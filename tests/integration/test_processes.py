@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -196,7 +197,12 @@ def test_children_are_watched_on_where_no_list_of_them_can_be_written(tmp_path: 
         folder.rmdir()
         wait_until(lambda: not ended.alive)
         assert family.reap(ended) == 0
-        assert family.start(program("other", SLEEPER, tmp_path)).alive
+        other = family.start(program("other", SLEEPER, tmp_path))
+        assert other.alive
+        folder.mkdir()
+        family.mend()
+        (listed,) = json.loads((folder / "children.json").read_text())
+        assert listed["pid"] == other.pid
 
 
 @contextlib.contextmanager
