@@ -170,7 +170,7 @@ def test_a_child_that_is_killed_with_many_in_hand_loses_none(
     told = answers(redis, messages)
     assert all(answer["ok"]["results"][0]["created"] for answer in told)
     assert user.client.count() == {"PENDING": N}
-    wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")
+    wait_until(lambda: redis.hlen("unacked") == 0, what="every message is acknowledged")
     # It was a child that died, and not the worker.
     assert "Unrecoverable" not in (house.state_dir / "worker.submit.log").read_text()
     assert house.pid("worker.submit") == worker
@@ -220,7 +220,7 @@ def test_a_report_that_must_wait_keeps_no_others_waiting(
         assert changed(answers(redis, [first, *others])) == [True] * (N - 1)
         assert user.status(keys[1]) == "CLAIMED"
     assert changed(answers(redis, [late])) == [True]
-    wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")
+    wait_until(lambda: redis.hlen("unacked") == 0, what="every message is acknowledged")
 
 
 def test_a_child_that_is_killed_amid_reports_loses_none_and_makes_none_twice(
@@ -239,4 +239,4 @@ def test_a_child_that_is_killed_amid_reports_loses_none_and_makes_none_twice(
     assert user.client.count() == {"DONE": N}
     statuses = [event.to_status for key in keys for event in user.history(key)]
     assert Counter(statuses) == dict.fromkeys(("PENDING", "CLAIMED", "DONE"), N)
-    wait_until(lambda: redis.hlen("unacked") == 0, 10, "every message is acknowledged")
+    wait_until(lambda: redis.hlen("unacked") == 0, what="every message is acknowledged")
